@@ -1,0 +1,948 @@
+"""Turns the public data sets into the CSV files that the heads are fitted and measured on.
+
+Usage: prepare.py --data DIR --out DIR [--own DIR]
+
+DIR of --data holds one folder per data set (README.md beside this file names the origins). --out receives `train/*.csv`,
+`eval/*.csv` and `counts.json`. The same inputs always give the same bytes. Standard library only, Python 3.11 or later.
+
+Two guards keep measured data out of training data:
+
+* every training input passes `DataRoot.open_training`, which refuses a file that `held_out.sha256` lists, by digest or by
+  path, and which strips the test parts from a file that holds several splits;
+* a training row of four or more words whose normalised text equals that of any held-out row is dropped (`LeakGuard`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import bz2
+import csv
+import gzip
+import hashlib
+import html
+import io
+import json
+import random
+import re
+import sys
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SEED = 20170401
+LEAK_MIN_WORDS = 4
+
+# Files that hold several splits: the keys that a training reader may see.
+TRAINING_KEYS = {"clinc150/data_full.json.gz": ("train", "val", "oos_train", "oos_val")}
+HELD_OUT_KEYS = {"clinc150/data_full.json.gz": ("test", "oos_test")}
+# Held out by path alone: a label file without texts, byte for byte equal to the label file of the valid split.
+HELD_OUT_PATHS = frozenset({"hwu64/test/label"})
+
+SEMEVAL_POOL = (
+    "twitter-2013train-A.tsv",
+    "twitter-2013dev-A.tsv",
+    "twitter-2013test-A.tsv",
+    "twitter-2014sarcasm-A.tsv",
+    "twitter-2014test-A.tsv",
+    "twitter-2015train-A.tsv",
+    "twitter-2015test-A.tsv",
+    "twitter-2016train-A.tsv",
+    "twitter-2016dev-A.tsv",
+    "twitter-2016devtest-A.tsv",
+    "twitter-2016test-A.tsv.gz",
+)
+SEMEVAL_TEST = "SemEval2017-task4-test.subtask-A.english.txt"
+MULTIDOGO_DOMAINS = ("airline", "fastfood", "finance", "insurance", "media", "software")
+HINT3_BOTS = ("curekart", "powerplay11", "sofmattress")
+NATCS_PARTS = {"insurance": "development", "banking": "test-banking", "finance": "test-finance"}
+
+BITEXT_CAP = 3000
+BITEXT_TRANSFER_CAP = 400
+MULTIDOGO_CAP = 14000
+MULTIDOGO_LABEL_CAP = 700
+MULTIDOGO_CAPS = {
+    "openinggreeting": 250,
+    "closinggreeting": 250,
+    "thankyou": 500,
+    "confirmation": 250,
+    "rejection": 250,
+    "contentonly": 400,
+    "changeseatassignment": 250,
+    "getseatinfo": 150,
+}
+MULTIDOGO_BARE = ("confirmation", "rejection", "contentonly")
+MULTIDOGO_FORMULAS = (*MULTIDOGO_BARE, "openinggreeting", "closinggreeting", "thankyou")
+MULTIDOGO_MIN_REQUEST_WORDS = 3
+MULTIDOGO_MAX_FORMULA_WORDS = 6
+MULTIDOGO_AGREEMENT = 0.6
+OUT_OF_SCOPE_CAP = 8000
+CONFLICT_MAJORITY = 2 / 3
+
+ACT_TOTAL = 20000
+ACT_COPIES = 25
+ACT_CONTENT_CAP = 5000
+
+ENGLISH_TOTAL = 8000
+ENGLISH_SHARES = ((1, 3, 0.25), (4, 7, 0.25), (8, 10_000, 0.5))
+ENGLISH_WORDS = frozenset(
+    "a an and are at be but can do for from have i in is it me my not of on or so that the this to was we what with you your".split()
+)
+
+# A row mapped to out_of_scope is left out if it holds a word of the support domain: such rows read like requests to support.
+SUPPORT_WORDS = re.compile(
+    r"\b(accounts?|agents?|bank\w*|bill(s|ing|ed)?|broken|bug|cancel\w*|cards?|charg\w+|complain\w*|costs?|credit|customer|debit|"
+    r"deliver\w*|fees?|fraud\w*|human|insurance|invoices?|issues?|lawyer|legal|loans?|log ?in|manager|money|mortgage|"
+    r"not work\w*|operator|orders?|ordered|ordering|outage|overdraft|packages?|parcels?|passwords?|pay\w*|person|price\w*|"
+    r"privacy|problems?|products?|purchase\w*|refund\w*|representative|return|savings|ship\w*|sue|suing|subscri\w+|support|"
+    r"transactions?|transfers?|warranty|wi ?fi)\b"
+)
+# Bare answers of MultiDoGO must not ask for anything either: many requests are labelled as content.
+REQUEST_WORDS = re.compile(r"\b(can|could|help|how|i (want|need|would like)|what|when|where|why|please)\b")
+# "Nothing else, thanks" is labelled as a rejection in some sets, yet it closes the conversation: neither label is taught with it.
+CLOSING_WORDS = re.compile(r"\b(bye|concerns?|done|else|goodbye|no more|nothing|over|quer(y|ies)|quires|th?ank\w*|thats?|that s|thx|ty)\b")
+BARE_ORIGINS = frozenset({"confirmation", "rejection", "affirm", "deny", "yes", "no", "=affirm", "=deny", "=acknowledge"})
+# Labels that the origin also gives to other texts: only texts with this evidence keep the label.
+PERSON_EVIDENCE = re.compile(
+    r"^(?!.*\b(do not|don t) (need|want)\b).*"
+    r"\b(agents?|agrnt|assistant|call|care|caht|chat|connect|contact|executive|expert|human|number|person|representative|speak|talk)\b"
+)
+TEXT_EVIDENCE = {
+    ("hint3-curekart", "CHAT_WITH_AGENT"): PERSON_EVIDENCE,
+    ("hint3-powerplay11", "CHAT_WITH_AN_AGENT"): PERSON_EVIDENCE,
+    ("heldout:hint3-curekart", "CHAT_WITH_AGENT"): PERSON_EVIDENCE,
+    ("heldout:hint3-powerplay11", "CHAT_WITH_AN_AGENT"): PERSON_EVIDENCE,
+    ("multidogo", "changeseatassignment"): re.compile(
+        r"^(?!.*\b(check|know)\b).*\b(aisle|another|chang\w+|different|middle|mov\w+|prefer|switch|window)\b"),
+    ("multidogo", "checkserverstatus"): re.compile(r"\b(down|global|outages?|servers?)\b"),
+}
+# These labels are about the bot itself, so "human" and "person" in them do not ask for one.
+BOT_TALK = {("clinc150", "are_you_a_bot"), ("rasa-financial-demo", "check_human")}
+# "Ask an agent how to ...": a request put in the third person. It would teach talk_to_human's words to other labels.
+ASKS_VIA_AGENT = re.compile(r"\b(ask|asking|tell)\b.{0,20}\bagents?\b")
+
+
+class PrepareError(Exception):
+    """A problem with the inputs that the user must solve; shown without a traceback."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled text. `label` is the label to train or measure; `origin` is the source's own label."""
+
+    text: str
+    label: str
+    source: str
+    origin: str = ""
+
+
+# Text -------------------------------------------------------------------------------------------------------------------
+
+
+def normalise(text: str) -> str:
+    """Returns the text in lower case, letters and digits only, words separated by single spaces."""
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def squeeze(text: str) -> str:
+    """Returns the text with runs of white space made one space."""
+    return " ".join(text.split())
+
+
+def clean_tweet(text: str) -> str:
+    """Returns a tweet with escapes decoded, URLs as `http`, handles as `@user`, and CSV quotes of the origin removed."""
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        text = text[1:-1].replace('""', '"')
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m.group(1), 16)), text)
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = text.replace('\\""', '"').replace('\\"', '"').replace("\\n", " ")
+    while (decoded := html.unescape(text)) != text:
+        text = decoded
+    text = re.sub(r"(https?://|www\.)\S*", "http", text)
+    text = re.sub(r"@\w+", "@user", text)
+    return squeeze(text)
+
+
+# Files ------------------------------------------------------------------------------------------------------------------
+
+
+class DataRoot:
+    """The data folder together with the list of files that must never be trained on."""
+
+    def __init__(self, root: Path, listing: Path) -> None:
+        """`root` is the data folder, `listing` a file in the format of sha256sum with paths relative to `root`."""
+        if not root.is_dir():
+            raise PrepareError(f"{root}: not a folder")
+        self.root = root.resolve()
+        self.held_out: dict[str, str] = {}
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            digest, name = line.split("  ", 1)
+            self.held_out[name] = digest
+        self.digests = {digest: name for name, digest in self.held_out.items()}
+
+    def _read(self, path: Path) -> tuple[str, bytes, str]:
+        """Returns the path relative to the root (or the file name), the raw bytes, and their SHA-256."""
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise PrepareError(f"cannot read {path}: {error.strerror}") from error
+        resolved = path.resolve()
+        name = resolved.relative_to(self.root).as_posix() if resolved.is_relative_to(self.root) else resolved.name
+        return name, raw, hashlib.sha256(raw).hexdigest()
+
+    def open_training(self, path: Path) -> io.StringIO:
+        """Opens a file as training input. Raises PrepareError if it is held out; drops the test keys of a combined file."""
+        name, raw, digest = self._read(path)
+        if digest in self.digests:
+            raise PrepareError(f"refused: {name} is held out (same content as {self.digests[digest]} in held_out.sha256)")
+        if name in self.held_out or name in HELD_OUT_PATHS:
+            raise PrepareError(f"refused: {name} is held out (by its path)")
+        text = decode(name, raw)
+        if name in TRAINING_KEYS:
+            parts = json.loads(text)
+            text = json.dumps({key: parts[key] for key in TRAINING_KEYS[name]})
+        return io.StringIO(text, newline="")
+
+    def open_held_out(self, name: str) -> io.StringIO:
+        """Opens a file for measuring. Raises PrepareError unless it is listed with this very content."""
+        _, raw, digest = self._read(self.root / name)
+        if name in HELD_OUT_KEYS:
+            parts = json.loads(decode(name, raw))
+            return io.StringIO(json.dumps({key: parts[key] for key in HELD_OUT_KEYS[name]}), newline="")
+        if self.held_out.get(name) != digest and name not in HELD_OUT_PATHS:
+            raise PrepareError(f"{name}: not in held_out.sha256 with this content; the measured numbers would not be comparable")
+        return io.StringIO(decode(name, raw), newline="")
+
+    def train(self, name: str) -> io.StringIO:
+        """Opens a training file by its path relative to the root."""
+        return self.open_training(self.root / name)
+
+
+def decode(name: str, raw: bytes) -> str:
+    """Returns the text of a plain, gzip or bzip2 file; a byte order mark is dropped."""
+    if name.endswith(".gz"):
+        raw = gzip.decompress(raw)
+    elif name.endswith(".bz2"):
+        raw = bz2.decompress(raw)
+    return raw.decode("utf-8-sig")
+
+
+def csv_rows(stream: io.StringIO) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file with a header line."""
+    return list(csv.DictReader(stream))
+
+
+# Readers of the origins' formats ----------------------------------------------------------------------------------------
+
+
+def read_semeval(stream: io.StringIO) -> Iterator[tuple[str, str, str]]:
+    """Yields (tweet id, label, cleaned text)."""
+    for line in stream.read().split("\n"):
+        parts = line.rstrip("\r").split("\t")
+        if len(parts) >= 3:
+            yield parts[0], parts[1], clean_tweet(parts[2])
+
+
+def read_goemotions(stream: io.StringIO, names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yields (text, names of its emotions)."""
+    for line in stream.read().split("\n"):
+        parts = line.rstrip("\r").split("\t")
+        if len(parts) == 3:
+            yield squeeze(parts[0]), [names[int(index)] for index in parts[1].split(",")]
+
+
+def read_multidogo(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, label); a label that joins several intents becomes `several_intents`."""
+    for parts in csv.reader(stream, delimiter="\t"):
+        if len(parts) == 6 and parts[0] != "conversationId":
+            yield squeeze(parts[3]), "several_intents" if "<div>" in parts[5] else parts[5]
+
+
+def read_rasa(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent) of a Rasa NLU file; entity marks such as [Bob](PERSON) are reduced to their text."""
+    intent = ""
+    for line in stream.read().splitlines():
+        if found := re.match(r"- (\w+): (\S+)", line):
+            intent = found.group(2) if found.group(1) == "intent" else ""
+        elif intent and (found := re.match(r"\s+- (.*)", line)):
+            yield squeeze(re.sub(r"\[([^\]]*)\](\([^)]*\)|\{[^}]*\})", r"\1", found.group(1))), intent
+
+
+def read_nlupp(stream: io.StringIO) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yields (text, set of intents)."""
+    for entry in json.load(stream):
+        yield squeeze(entry["text"]), frozenset(entry.get("intents", []))
+
+
+def read_clinc(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent) of every part that the stream still holds, in the parts' order in the file."""
+    for part in json.load(stream).values():
+        for text, label in part:
+            yield squeeze(text), label
+
+
+def read_hint3(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent)."""
+    for entry in csv_rows(stream):
+        yield squeeze(entry["sentence"]), entry["label"]
+
+
+def read_natcs(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent)."""
+    for line in stream.read().splitlines():
+        entry = json.loads(line)
+        yield squeeze(entry["utterance"]), entry["intent"]
+
+
+def read_hwu64(texts: io.StringIO, labels: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent) of two files that run in parallel."""
+    yield from zip((squeeze(line) for line in texts), labels.read().split(), strict=True)
+
+
+def strings_in(value: object) -> Iterator[str]:
+    """Yields every string inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings_in(item)
+
+
+# Held-out texts ---------------------------------------------------------------------------------------------------------
+
+
+def held_out_texts(name: str, stream: io.StringIO) -> Iterator[str]:
+    """Yields the texts of a held-out file. Files whose texts are numbers yield nothing. Raises on an unknown format."""
+    group = name.split("/")[0]
+    if group in ("mhch-dami", "mhch-ssa-makeup", "betold") or re.match(r"tweeteval/\w+/\w+_labels\.txt", name):
+        return
+    if group in ("banking77", "bitext-customer-support", "hint3", "meld"):
+        column = {"banking77": "text", "bitext-customer-support": "utterance", "hint3": "sentence", "meld": "Utterance"}[group]
+        yield from (entry[column] for entry in csv_rows(stream))
+    elif group == "clinc150":
+        yield from (text for text, _ in read_clinc(stream))
+    elif group == "goemotions":
+        yield from (line.split("\t")[0] for line in stream.read().split("\n"))
+    elif group == "semeval2017-task4a":
+        yield from (text for _, _, text in read_semeval(stream))
+    elif group == "multidogo":
+        yield from (text for text, _ in read_multidogo(stream))
+    elif group == "rasa-handoff-nlu":
+        yield from (text for text, _ in read_rasa(stream))
+    elif group == "nlupp":
+        yield from (text for text, _ in read_nlupp(stream))
+    elif group in ("dstc11-natcs-intents", "tweetsumm", "dialogsum"):
+        for line in stream.read().splitlines():
+            for text in strings_in(json.loads(line)):
+                yield from (clean_tweet(re.sub(r"#Person\d#:", "", part)) for part in text.split("\n"))
+    elif group in ("hwu64", "tweeteval"):
+        yield from (clean_tweet(line) for line in stream.read().split("\n"))
+    elif group in ("sst5", "customer-reviews-cr"):
+        yield from (line[2:] for line in stream.read().split("\n"))
+    elif group == "uss":
+        yield from (parts[1] for line in stream.read().split("\n") if len(parts := line.split("\t")) > 1)
+    elif group == "twacs":
+        for entry in csv_rows(stream):
+            for turn in re.split(r"<?(?:cust|rep)__|__(?:cust|rep)>", f"{entry['first_utterance']} {entry['context']}"):
+                yield turn.replace("__company__", "")
+    else:
+        raise PrepareError(f"{name}: held_out.sha256 lists a file whose format is unknown to prepare.py")
+
+
+class LeakGuard:
+    """Knows the normalised texts of all held-out rows."""
+
+    def __init__(self, data: DataRoot) -> None:
+        """Reads every held-out file that is present under the data root."""
+        self.texts: set[str] = set()
+        self.absent: list[str] = []
+        self.dropped: Counter[str] = Counter()
+        for name in [*data.held_out, *HELD_OUT_KEYS]:
+            if not (data.root / name).exists():
+                self.absent.append(name)
+                continue
+            for text in held_out_texts(name, data.open_held_out(name)):
+                key = normalise(text)
+                if key.count(" ") >= LEAK_MIN_WORDS - 1:
+                    self.texts.add(key)
+
+    def keep(self, rows: Iterable[Row], output: str) -> list[Row]:
+        """Returns the rows that equal no held-out row; counts the others under the output's name."""
+        kept = []
+        for row in rows:
+            if normalise(row.text) in self.texts:
+                self.dropped[f"{output}: {row.source}"] += 1
+            else:
+                kept.append(row)
+        return kept
+
+
+# Mapping ----------------------------------------------------------------------------------------------------------------
+
+
+class Mapping:
+    """A table from (source, source label) to our label or `drop`."""
+
+    def __init__(self, path: Path, allowed: Iterable[str]) -> None:
+        """Reads a CSV with source (may be absent), source_label, label and reason; checks labels and reasons."""
+        permitted = {*allowed, "drop"}
+        self.table: dict[str, dict[str, str]] = defaultdict(dict)
+        for entry in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")):
+            source = entry.get("source", "")
+            if entry["label"] not in permitted:
+                raise PrepareError(f"{path.name}: unknown label {entry['label']!r}")
+            if not entry["reason"]:
+                raise PrepareError(f"{path.name}: no reason given for {source} {entry['source_label']}")
+            if entry["source_label"] in self.table[source]:
+                raise PrepareError(f"{path.name}: {source} {entry['source_label']} is mapped twice")
+            self.table[source][entry["source_label"]] = entry["label"]
+
+    def label(self, source: str, source_label: str) -> str:
+        """Returns our label of a source label; every source label must be in the table."""
+        try:
+            return self.table[source][source_label]
+        except KeyError as error:
+            raise PrepareError(f"no mapping for label {source_label!r} of source {source!r}") from error
+
+    def label_of_set(self, source: str, intents: frozenset[str]) -> tuple[str, str]:
+        """Returns (rule, our label) for a set of intents: the first rule in the order of the table that matches.
+
+        `a+b` asks for both intents, `!c` for the absence of c, `=a+b` for exactly this set; `*` matches everything.
+        """
+        for rule, label in self.table[source].items():
+            if rule == "*" or (rule.startswith("=") and intents == frozenset(rule[1:].split("+"))):
+                return rule, label
+            if not rule.startswith("="):
+                terms = rule.split("+")
+                if all((term[1:] not in intents) if term.startswith("!") else (term in intents) for term in terms):
+                    return rule, label
+        raise PrepareError(f"no rule of {source} matches {sorted(intents)}")
+
+
+# Outputs ----------------------------------------------------------------------------------------------------------------
+
+
+class Report:
+    """Writes the CSV files and remembers what went into them."""
+
+    def __init__(self, out: Path) -> None:
+        """`out` is the folder that receives train/ and eval/."""
+        self.out = out
+        self.files: dict[str, dict[str, object]] = {}
+        self.dropped: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def drop(self, output: str, reason: str, count: int = 1) -> None:
+        """Counts rows that did not reach an output."""
+        if count:
+            self.dropped[output][reason] += count
+
+    def write(self, name: str, rows: list[Row], *, with_source: bool = False) -> None:
+        """Writes rows as CSV with the header text,label or text,label,source."""
+        path = self.out / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(["text", "label", "source"] if with_source else ["text", "label"])
+            for row in rows:
+                writer.writerow([row.text, row.label, row.source] if with_source else [row.text, row.label])
+        labels = Counter(label or "none" for row in rows for label in row.label.split("|"))
+        by_source: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in rows:
+            for label in row.label.split("|"):
+                by_source[row.source][label or "none"] += 1
+        self.files[name] = {
+            "rows": len(rows),
+            "labels": dict(sorted(labels.items())),
+            "sources": {source: {"rows": sum(row.source == source for row in rows), "labels": dict(sorted(count.items()))}
+                        for source, count in sorted(by_source.items())},
+        }
+
+    def finish(self, guard: LeakGuard) -> None:
+        """Writes counts.json and prints the tables."""
+        counts = {
+            "files": self.files,
+            "dropped": {name: dict(sorted(count.items())) for name, count in sorted(self.dropped.items())},
+            "equal_to_held_out": dict(sorted(guard.dropped.items())),
+            "held_out_texts": len(guard.texts),
+            "held_out_files_absent": guard.absent,
+        }
+        (self.out / "counts.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for name, entry in self.files.items():
+            print(f"\n{name}.csv: {entry['rows']} rows")
+            labels = entry["labels"]
+            for label, count in labels.items() if len(labels) <= 40 else [(f"({len(labels)} labels)", entry["rows"])]:
+                print(f"  {count:7d}  {label}")
+            if len(entry["sources"]) > 1:
+                for source, part in entry["sources"].items():
+                    print(f"  {part['rows']:7d}  from {source}")
+        print("\ndropped")
+        for name, count in counts["dropped"].items():
+            for reason, number in count.items():
+                print(f"  {number:7d}  {name}: {reason}")
+        print(f"\ndropped because equal to a held-out row ({len(guard.texts)} texts of {LEAK_MIN_WORDS} or more words)")
+        for name, number in counts["equal_to_held_out"].items():
+            print(f"  {number:7d}  {name}")
+        for name in guard.absent:
+            print(f"  held-out file not present, not compared: {name}")
+
+
+# Sentiment and emotion --------------------------------------------------------------------------------------------------
+
+
+def prepare_sentiment(data: DataRoot, guard: LeakGuard, report: Report) -> list[Row]:
+    """Writes train/sentiment and eval/sentiment_semeval2017; returns the training rows.
+
+    A tweet id or normalised text that occurs with two labels is dropped altogether; otherwise the first occurrence stays.
+    """
+    name = "train/sentiment"
+    pool: list[tuple[str, str, str]] = []
+    for file in SEMEVAL_POOL:
+        pool.extend(read_semeval(data.train(f"semeval2017-task4a/{file}")))
+    votes: dict[str, set[str]] = defaultdict(set)
+    for ident, label, text in pool:
+        votes[f"id {ident}"].add(label)
+        votes[f"text {normalise(text)}"].add(label)
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for ident, label, text in pool:
+        keys = (f"id {ident}", f"text {normalise(text)}")
+        if not normalise(text):
+            report.drop(name, "no text")
+        elif any(len(votes[key]) > 1 for key in keys):
+            report.drop(name, "same tweet with two labels")
+        elif any(key in seen for key in keys):
+            report.drop(name, "repeated id or text")
+        else:
+            rows.append(Row(text, label, "semeval2013-2016"))
+        seen.update(keys)
+    rows = guard.keep(rows, name)
+    report.write(name, rows)
+    test = [Row(text, label, "semeval2017") for _, label, text in
+            read_semeval(data.open_held_out(f"semeval2017-task4a/{SEMEVAL_TEST}"))]
+    report.write("eval/sentiment_semeval2017", test)
+    return rows
+
+
+def prepare_emotion(data: DataRoot, guard: LeakGuard, report: Report) -> list[Row]:
+    """Writes train/emotion and eval/emotion_goemotions; the label column joins zero or more emotions with `|`."""
+    name = "train/emotion"
+    names = data.train("goemotions/labels.txt").read().split()
+    mapping = Mapping(HERE / "emotion_mapping.csv",
+                      ("anger", "frustration", "anxiety", "confusion", "disappointment", "gratitude", "joy", "none"))
+
+    def convert(stream: io.StringIO) -> list[Row]:
+        rows = []
+        for text, emotions in read_goemotions(stream, names):
+            ours = sorted({mapping.label("", emotion) for emotion in emotions} - {"none", "drop"})
+            rows.append(Row(text, "|".join(ours), "goemotions"))
+        return rows
+
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for row in convert(data.train("goemotions/train.tsv.gz")) + convert(data.train("goemotions/dev.tsv")):
+        key = normalise(row.text)
+        if not key or key in seen:
+            report.drop(name, "repeated or empty text")
+        else:
+            rows.append(row)
+        seen.add(key)
+    rows = guard.keep(rows, name)
+    report.write(name, rows)
+    report.write("eval/emotion_goemotions", convert(data.open_held_out("goemotions/test.tsv")))
+    return rows
+
+
+# Intent -----------------------------------------------------------------------------------------------------------------
+
+
+def multidogo_turns(data: DataRoot) -> list[tuple[str, str]]:
+    """Returns all (text, label) of the train and dev splits."""
+    turns: list[tuple[str, str]] = []
+    for domain in MULTIDOGO_DOMAINS:
+        for split in ("train", "dev"):
+            turns.extend(read_multidogo(data.train(f"multidogo/turn_level/{domain}/{split}.tsv.gz")))
+    return turns
+
+
+def majority(labels: Counter[str], share: float) -> str | None:
+    """Returns the most frequent label if it holds at least this share, else None."""
+    label, count = max(labels.items(), key=lambda item: (item[1], item[0]))
+    return label if count >= share * labels.total() else None
+
+
+def multidogo_intents(data: DataRoot, report: Report) -> list[tuple[str, str]]:
+    """Returns (text, label) once per text, where the origin's annotators agree and the text can carry the label.
+
+    The origin's labels are noisy: a text keeps its most frequent label if that holds 60 % of its occurrences. Requests must have
+    three words ("ok" is often labelled as the request that the dialogue is about); greetings and thanks at most six.
+    """
+    name = "train/intent"
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    texts: dict[str, str] = {}
+    for text, label in multidogo_turns(data):
+        key = normalise(text)
+        if key:
+            votes[key][label] += 1
+            texts.setdefault(key, text)
+    result = []
+    for key, labels in votes.items():
+        label = majority(labels, MULTIDOGO_AGREEMENT)
+        words = key.count(" ") + 1
+        if label is None:
+            report.drop(name, "multidogo: annotators disagree")
+        elif label not in MULTIDOGO_FORMULAS and words < MULTIDOGO_MIN_REQUEST_WORDS:
+            report.drop(name, "multidogo: too short for a request")
+        elif label in MULTIDOGO_FORMULAS and label != "contentonly" and words > MULTIDOGO_MAX_FORMULA_WORDS:
+            report.drop(name, "multidogo: too long for a formula")
+        else:
+            result.append((texts[key], label))
+    return result
+
+
+def rejection(row: Row) -> str | None:
+    """Returns why a public row cannot be trained on under its mapped label, or None if it can."""
+    plain = normalise(row.text)
+    place = (row.source, row.origin)
+    if row.label == "drop":
+        return "mapped to drop"
+    if ASKS_VIA_AGENT.search(plain):
+        return "asks by way of an agent"
+    if place in TEXT_EVIDENCE and not TEXT_EVIDENCE[place].search(plain):
+        return "no evidence of the label in the text"
+    if row.label == "out_of_scope" and place not in BOT_TALK:
+        if row.source != "nlupp-banking" and SUPPORT_WORDS.search(plain):
+            return "out_of_scope with a word of the support domain"
+        if row.origin in BARE_ORIGINS and CLOSING_WORDS.search(plain):
+            return "bare answer that closes the conversation"
+        if row.source == "multidogo" and REQUEST_WORDS.search(plain):
+            return "bare answer with a word of asking"
+    return None
+
+
+def intent_sources(data: DataRoot, report: Report) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
+    """Yields (source, pairs of text and source label) of every single-label training set."""
+    yield "banking77", ((squeeze(entry["text"]), entry["category"]) for entry in csv_rows(data.train("banking77/train.csv")))
+    yield "clinc150", read_clinc(data.train("clinc150/data_full.json.gz"))
+    for split in ("train", "valid"):
+        yield "hwu64", read_hwu64(data.train(f"hwu64/{split}/seq.in"), data.train(f"hwu64/{split}/label"))
+    for file in ("train/Bitext_Sample_Customer_Service_Training_Dataset.csv",
+                 "dev/Bitext_Sample_Customer_Service_Validation_Dataset.csv",
+                 "sample-20000/TrainingdatasetBitextsample.csv"):
+        entries = []
+        for entry in csv_rows(data.train(f"bitext-customer-support/{file}")):
+            # Tag D marks requests in the third person ("ask an agent how to ..."), misspelt ones included.
+            if "D" in (entry.get("tags") or entry.get("flags") or ""):
+                report.drop("train/intent", "asks by way of an agent: bitext")
+            else:
+                entries.append(entry)
+        yield "bitext", ((squeeze(entry["utterance"]), entry["intent"]) for entry in entries)
+    yield "multidogo", multidogo_intents(data, report)
+    yield "rasa-financial-demo", read_rasa(data.train("rasa-handoff-nlu/financial-demo/nlu.yml"))
+    for part in ("banking", "fixing-internet", "mood", "retail"):
+        yield "rasa-nlu-training-data", read_rasa(data.train(f"rasa-handoff-nlu/nlu-training-data/{part}/nlu.yml"))
+    for bot in HINT3_BOTS:
+        yield f"hint3-{bot}", read_hint3(data.train(f"hint3/v2/train/{bot}_train.csv"))
+
+
+def own_rows(data: DataRoot, folder: Path, labels: list[str]) -> list[Row]:
+    """Returns the rows of every own file whose name starts with intent_; they carry our labels already."""
+    rows = []
+    for path in sorted(folder.glob("intent_*.csv")):
+        for entry in csv_rows(data.open_training(path)):
+            if entry["label"] not in labels:
+                raise PrepareError(f"{path.name}: label {entry['label']!r} is not in taxonomy.toml")
+            rows.append(Row(squeeze(entry["text"]), entry["label"], "own", path.stem))
+    return rows
+
+
+def round_robin(groups: dict[object, list[Row]], limit: int) -> list[Row]:
+    """Returns up to `limit` rows, taking one of each group in turn, so that small groups are kept whole."""
+    result: list[Row] = []
+    queues = [list(reversed(rows)) for _, rows in sorted(groups.items(), key=lambda item: str(item[0]))]
+    while queues and len(result) < limit:
+        for queue in queues:
+            if len(result) < limit:
+                result.append(queue.pop())
+        queues = [queue for queue in queues if queue]
+    return result
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], object]) -> dict[object, list[Row]]:
+    """Returns the rows by key, in their order."""
+    groups: dict[object, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def varied(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Returns the rows reordered so that different openings and lengths come first: templates repeat their first words."""
+    shuffled = rng.sample(rows, len(rows))
+    return round_robin(grouped(shuffled, lambda row: " ".join(normalise(row.text).split()[:2])), len(rows))
+
+
+def settle_conflicts(rows: list[Row], report: Report, name: str) -> list[Row]:
+    """Returns one row per normalised text.
+
+    If a text has several labels, an own row decides; else the label with two thirds of the occurrences; else all are dropped.
+    """
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    own: dict[str, str] = {}
+    for row in rows:
+        key = normalise(row.text)
+        votes[key][row.label] += 1
+        if row.source == "own":
+            own[key] = row.label
+    result: list[Row] = []
+    seen: set[str] = set()
+    for row in rows:
+        key = normalise(row.text)
+        label = own.get(key) or majority(votes[key], CONFLICT_MAJORITY)
+        if not key:
+            report.drop(name, "no text")
+        elif label is None:
+            report.drop(name, "same text with several labels, no majority")
+        elif row.label != label:
+            report.drop(name, "same text with several labels, in the minority")
+        elif key in seen:
+            report.drop(name, f"repeated text: {row.source}")
+        else:
+            result.append(row)
+            seen.add(key)
+    return result
+
+
+def limit_bitext(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Returns at most BITEXT_CAP rows, equally many per source intent, more for contact_human_agent, varied in form."""
+    by_intent = {intent: varied(part, rng) for intent, part in grouped(rows, lambda row: row.origin).items()}
+    people = by_intent.pop("contact_human_agent", [])[:BITEXT_TRANSFER_CAP]
+    return people + round_robin(by_intent, BITEXT_CAP - len(people))
+
+
+def limit_multidogo(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Returns at most MULTIDOGO_CAP rows with a cap per source label, varied in form."""
+    groups = {}
+    for origin, part in grouped(rows, lambda row: row.origin).items():
+        groups[origin] = varied(part, rng)[: MULTIDOGO_CAPS.get(str(origin), MULTIDOGO_LABEL_CAP)]
+    return round_robin(groups, MULTIDOGO_CAP)
+
+
+def limit_out_of_scope(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Returns at most OUT_OF_SCOPE_CAP rows: all bare answers, and of the rest equally many per source label."""
+    shuffled = rng.sample(rows, len(rows))
+    bare = [row for row in shuffled if row.source in ("multidogo", "nlupp-banking")]
+    rest = [row for row in shuffled if row.source not in ("multidogo", "nlupp-banking")]
+    return bare + round_robin(grouped(rest, lambda row: (row.source, row.origin)), OUT_OF_SCOPE_CAP - len(bare))
+
+
+def prepare_intent(data: DataRoot, guard: LeakGuard, report: Report, labels: list[str], own: Path) -> list[Row]:
+    """Writes train/intent and the four eval/intent files; returns the training rows."""
+    name = "train/intent"
+    mapping = Mapping(HERE / "mapping.csv", labels)
+    rng = random.Random(SEED)
+    rows = own_rows(data, own, labels)
+    for source, pairs in intent_sources(data, report):
+        for text, origin in pairs:
+            rows.append(Row(text, mapping.label(source, origin), source, origin))
+    for fold in range(20):
+        for text, intents in read_nlupp(data.train(f"nlupp/banking/fold{fold}.json")):
+            rule, label = mapping.label_of_set("nlupp-banking", intents)
+            rows.append(Row(text, label, "nlupp-banking", rule))
+
+    kept = []
+    for row in rows:
+        reason = None if row.source == "own" else rejection(row)
+        if reason:
+            report.drop(name, f"{reason}: {row.source}")
+        else:
+            kept.append(row)
+    kept = settle_conflicts(guard.keep(kept, name), report, name)
+
+    final = [row for row in kept if row.source == "own"]
+    final += limit_bitext([row for row in kept if row.source == "bitext"], rng)
+    final += limit_multidogo([row for row in kept if row.source == "multidogo"], rng)
+    final += [row for row in kept if row.source not in ("own", "bitext", "multidogo")]
+    foreign = [row for row in final if row.label == "out_of_scope" and row.source != "own"]
+    final = [row for row in final if row.label != "out_of_scope" or row.source == "own"] + limit_out_of_scope(foreign, rng)
+    before, after = Counter(row.source for row in kept), Counter(row.source for row in final)
+    for source, count in sorted(before.items()):
+        report.drop(name, f"over a cap: {source}", count - after[source])
+    order = {label: index for index, label in enumerate(labels)}
+    final.sort(key=lambda row: (order[row.label], row.source, row.origin, row.text))
+    report.write(name, final, with_source=True)
+
+    evals: dict[str, list[Row]] = defaultdict(list)
+    for bot in HINT3_BOTS:
+        source = f"heldout:hint3-{bot}"
+        for text, origin in read_hint3(data.open_held_out(f"hint3/v2/test/{bot}_test.csv")):
+            evals["intent_hint3"].append(Row(text, mapping.label(source, origin), source, origin))
+    for part, folder in NATCS_PARTS.items():
+        source = f"heldout:natcs-{part}"
+        for text, origin in read_natcs(data.open_held_out(f"dstc11-natcs-intents/{folder}/test-utterances.jsonl")):
+            evals["intent_natcs"].append(Row(text, mapping.label(source, origin), source, origin))
+    source = "heldout:nlupp-hotels"
+    for fold in range(20):
+        for text, intents in read_nlupp(data.open_held_out(f"nlupp/hotels/fold{fold}.json")):
+            rule, label = mapping.label_of_set(source, intents)
+            evals["intent_nlupp_hotels"].append(Row(text, label, source, rule))
+    source = "heldout:rasa-helpdesk-assistant"
+    for text, origin in read_rasa(data.open_held_out("rasa-handoff-nlu/helpdesk-assistant/nlu.yml")):
+        evals["intent_rasa_helpdesk"].append(Row(text, mapping.label(source, origin), source, origin))
+    for file, part in evals.items():
+        mapped = [row for row in part if row.label != "drop"]
+        report.drop(f"eval/{file}", "mapped to drop", len(part) - len(mapped))
+        sure = [row for row in mapped if (row.source, row.origin) not in TEXT_EVIDENCE
+                or TEXT_EVIDENCE[row.source, row.origin].search(normalise(row.text))]
+        report.drop(f"eval/{file}", "no evidence of the label in the text", len(mapped) - len(sure))
+        report.write(f"eval/{file}", sure, with_source=True)
+    return final
+
+
+# Dialogue act -----------------------------------------------------------------------------------------------------------
+
+
+def prepare_act(data: DataRoot, guard: LeakGuard, report: Report) -> None:
+    """Writes train/act and eval/act_multidogo.
+
+    The shares of the labels in train/act are those of all usable turns (repeats included). Within them no text occurs more than
+    ACT_COPIES times, and at most ACT_CONTENT_CAP turns only give data. Texts on whose act the annotators disagree are dropped.
+    """
+    name = "train/act"
+    mapping = Mapping(HERE / "act_mapping.csv", ("accepts", "rejects", "other"))
+    rng = random.Random(SEED)
+    turns = []
+    for text, origin in multidogo_turns(data):
+        label = mapping.label("", origin)
+        if label == "drop" or not normalise(text):
+            report.drop(name, "mapped to drop, or no text")
+        else:
+            turns.append(Row(text, label, "multidogo", origin))
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in turns:
+        votes[normalise(row.text)][row.label] += 1
+    agreed = []
+    for row in turns:
+        if majority(votes[normalise(row.text)], MULTIDOGO_AGREEMENT) == row.label:
+            agreed.append(row)
+        else:
+            report.drop(name, "annotators disagree")
+    agreed = guard.keep(agreed, name)
+    natural = Counter(row.label for row in agreed)
+    copies: Counter[str] = Counter()
+    content = 0
+    pool: dict[str, list[Row]] = defaultdict(list)
+    for row in rng.sample(agreed, len(agreed)):
+        key = normalise(row.text)
+        copies[key] += 1
+        content += row.origin == "contentonly"
+        if copies[key] > ACT_COPIES:
+            report.drop(name, "too many copies of a text")
+        elif row.origin == "contentonly" and content > ACT_CONTENT_CAP:
+            report.drop(name, "too many turns that only give data")
+        else:
+            pool[row.label].append(row)
+    total = min([ACT_TOTAL, *(int(len(pool[label]) * natural.total() / natural[label]) for label in natural)])
+    rows = []
+    for label in sorted(natural):
+        share = round(total * natural[label] / natural.total())
+        rows += pool[label][:share]
+        report.drop(name, "over the total", len(pool[label]) - share)
+    rows.sort(key=lambda row: (row.label, row.text))
+    report.write(name, rows)
+    test = []
+    for domain in MULTIDOGO_DOMAINS:
+        for text, origin in read_multidogo(data.open_held_out(f"multidogo/turn_level/{domain}/test.tsv.gz")):
+            label = mapping.label("", origin)
+            if label == "drop" or not normalise(text):
+                report.drop("eval/act_multidogo", "mapped to drop, or no text")
+            else:
+                test.append(Row(text, label, "multidogo"))
+    report.write("eval/act_multidogo", test)
+
+
+# Benchmarks for an operator's own head ----------------------------------------------------------------------------------
+
+
+def prepare_benchmarks(data: DataRoot, guard: LeakGuard, report: Report) -> list[Row]:
+    """Writes train and eval files of banking77, clinc150 and hwu64 under their own labels; returns the training rows."""
+    train = {
+        "banking77": [(entry["text"], entry["category"]) for entry in csv_rows(data.train("banking77/train.csv"))],
+        "clinc150": list(read_clinc(data.train("clinc150/data_full.json.gz"))),
+        "hwu64": [pair for split in ("train", "valid")
+                  for pair in read_hwu64(data.train(f"hwu64/{split}/seq.in"), data.train(f"hwu64/{split}/label"))],
+    }
+    hwu64_test = read_hwu64(data.open_held_out("hwu64/test/seq.in"), data.open_held_out("hwu64/test/label"))
+    test = {
+        "banking77": [(entry["text"], entry["category"]) for entry in csv_rows(data.open_held_out("banking77/test.csv"))],
+        "clinc150": list(read_clinc(data.open_held_out("clinc150/data_full.json.gz"))),
+        "hwu64": list(hwu64_test),
+    }
+    every: list[Row] = []
+    for name in train:
+        rows = guard.keep([Row(squeeze(text), label, name) for text, label in train[name]], f"train/{name}")
+        report.write(f"train/{name}", rows)
+        report.write(f"eval/{name}", [Row(squeeze(text), label, name) for text, label in test[name]])
+        every += rows
+    return every
+
+
+# Language guard ---------------------------------------------------------------------------------------------------------
+
+
+def looks_english(text: str) -> bool:
+    """Tells whether letters are nearly all ASCII and a text of five or more words holds two frequent English words."""
+    letters = [char for char in text if char.isalpha()]
+    words = normalise(text).split()
+    if not letters or sum(char.isascii() for char in letters) < 0.97 * len(letters):
+        return False
+    return len(words) < 5 or sum(word in ENGLISH_WORDS for word in words) >= 2
+
+
+def prepare_english(pools: list[list[Row]], report: Report) -> None:
+    """Writes train/english: lines of the training sources in three bands of length, evenly over the sources."""
+    rng = random.Random(SEED)
+    unique: dict[str, Row] = {}
+    for pool in pools:
+        for row in pool:
+            if looks_english(row.text):
+                unique.setdefault(normalise(row.text), Row(row.text, "known", row.source))
+    rows = []
+    for low, high, share in ENGLISH_SHARES:
+        band = [row for key, row in unique.items() if low <= key.count(" ") + 1 <= high]
+        shuffled = rng.sample(band, len(band))
+        rows += round_robin(grouped(shuffled, lambda row: row.source), round(ENGLISH_TOTAL * share))
+    report.write("train/english", rows)
+
+
+def main() -> int:
+    """Runs the whole preparation; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--own", type=Path, default=HERE / "own", help="folder with own intent_*.csv files")
+    arguments = parser.parse_args()
+    try:
+        labels = list(tomllib.loads((HERE / "taxonomy.toml").read_text(encoding="utf-8"))["labels"])
+        data = DataRoot(arguments.data, HERE / "held_out.sha256")
+        guard = LeakGuard(data)
+        report = Report(arguments.out)
+        sentiment = prepare_sentiment(data, guard, report)
+        emotion = prepare_emotion(data, guard, report)
+        intent = prepare_intent(data, guard, report, labels, arguments.own)
+        prepare_act(data, guard, report)
+        benchmarks = prepare_benchmarks(data, guard, report)
+        prepare_english([sentiment, emotion, intent, benchmarks], report)
+        report.finish(guard)
+    except PrepareError as error:
+        print(f"prepare.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
