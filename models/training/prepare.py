@@ -903,20 +903,37 @@ def looks_english(text: str) -> bool:
     return len(words) < 5 or sum(word in ENGLISH_WORDS for word in words) >= 2
 
 
-def prepare_english(pools: list[list[Row]], report: Report) -> None:
-    """Writes train/english: lines of the training sources in three bands of length, evenly over the sources."""
+def prepare_language(pools: list[list[Row]], own: Path, report: Report) -> None:
+    """Writes train/language and eval/language, labels known and unknown.
+
+    English lines come from the training sources in three bands of length, evenly over the sources; nine in ten train. The own foreign lines are
+    split by language (every second code), so that the evaluation meets languages that the fit has not seen; the own hard English lines by turns.
+    """
     rng = random.Random(SEED)
     unique: dict[str, Row] = {}
     for pool in pools:
         for row in pool:
             if looks_english(row.text):
                 unique.setdefault(normalise(row.text), Row(row.text, "known", row.source))
-    rows = []
+    english = []
     for low, high, share in ENGLISH_SHARES:
         band = [row for key, row in unique.items() if low <= key.count(" ") + 1 <= high]
         shuffled = rng.sample(band, len(band))
-        rows += round_robin(grouped(shuffled, lambda row: row.source), round(ENGLISH_TOTAL * share))
-    report.write("train/english", rows)
+        english += round_robin(grouped(shuffled, lambda row: row.source), round(ENGLISH_TOTAL * share))
+    hard = [Row(line["text"], "known", "own/english_hard") for line in read_own(own / "language_english_hard.csv")]
+    foreign = read_own(own / "language_foreign.csv")
+    seen = sorted({line["language"] for line in foreign})[::2]
+    unknown = [(line["language"] in seen, Row(line["text"], "unknown", f"own/{line['language']}")) for line in foreign]
+    evaluated = [row for place, row in enumerate(english) if place % 10 == 0] + hard[1::2]
+    trained = [row for place, row in enumerate(english) if place % 10] + hard[::2]
+    report.write("train/language", trained + [row for in_training, row in unknown if in_training])
+    report.write("eval/language", evaluated + [row for in_training, row in unknown if not in_training])
+
+
+def read_own(path: Path) -> list[dict[str, str]]:
+    """An own CSV file -> its rows by column name."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def main() -> int:
@@ -936,7 +953,7 @@ def main() -> int:
         intent = prepare_intent(data, guard, report, labels, arguments.own)
         prepare_act(data, guard, report)
         benchmarks = prepare_benchmarks(data, guard, report)
-        prepare_english([sentiment, emotion, intent, benchmarks], report)
+        prepare_language([sentiment, emotion, intent, benchmarks], arguments.own, report)
         report.finish(guard)
     except PrepareError as error:
         print(f"prepare.py: {error}", file=sys.stderr)
