@@ -1,0 +1,179 @@
+//! The commands of the one binary, and what they share: results on stdout, talk on stderr, exit code 0 for success, 1 for a negative answer, 2 for a
+//! failure.
+
+pub mod bulk;
+pub mod demo;
+pub mod eval;
+pub mod features;
+pub mod intents;
+pub mod labelled;
+pub mod render;
+pub mod score;
+pub mod table;
+pub mod train;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing::Level;
+
+use crate::config::Places;
+use crate::model::encoder::candle::{DeviceChoice, open_device};
+use crate::model::load;
+use crate::model::scorer::Scorer;
+use crate::service::clock::Stopwatch;
+use crate::service::events::{self, Event, LogFormat};
+
+/// Reads what customers write to a bot, and decides when a person must take over.
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines on stderr look.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// Which log lines are written.
+    #[arg(long, global = true, value_enum, default_value = "warn")]
+    log_level: LogLevel,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the signals of a sample conversation.
+    Demo(demo::DemoArguments),
+    /// Score messages: arguments, standard input, or a whole file.
+    Score(score::ScoreArguments),
+    /// Fit a head on labelled messages.
+    Train(train::TrainArguments),
+    /// Measure a head on labelled messages.
+    Eval(eval::EvalArguments),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// Which model, and where it computes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArguments {
+    /// Folder of a model package [default: BATON_MODEL, else models/baton-en].
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Where the model computes.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceName,
+}
+
+/// Names of devices on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DeviceName {
+    /// A GPU if this build and machine have one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA GPU; needs the feature `cuda`.
+    Cuda,
+    /// The first Apple GPU; needs the feature `metal`.
+    Metal,
+}
+
+/// How a command ended when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Success,
+    /// Exit code 1.
+    Negative,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to tell if even this cannot be written.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    events::start(arguments.log_format, arguments.log_level.into());
+    let places = Places::from_environment();
+    let result = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments, &places),
+        Command::Score(arguments) => score::run(&arguments, &places),
+        Command::Train(arguments) => train::run(&arguments, &places),
+        Command::Eval(arguments) => eval::run(&arguments, &places),
+    };
+    match result {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(1),
+        // A reader that left (`baton score ... | head`) wants no more; that is not a failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell if stderr is gone.
+            drop(writeln!(std::io::stderr(), "baton: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Loads the model that the arguments and the environment name.
+pub fn load_model(arguments: &ModelArguments, places: &Places) -> Result<Scorer> {
+    let watch = Stopwatch::start();
+    let folder = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
+    let device = open_device(arguments.device.into()).map_err(|error| anyhow!(error))?;
+    let scorer = load::load(&folder, &device)?;
+    let name = format!("{} {}", scorer.file().name, scorer.file().version);
+    let engine = scorer.engine();
+    events::emit(&Event::ModelLoaded { name: &name, digest: scorer.digest(), engine: &engine, elapsed: watch.elapsed() });
+    Ok(scorer)
+}
+
+/// A progress bar on stderr; hidden where stderr is not a terminal.
+pub fn progress_bar(total: u64, what: &'static str, bytes: bool) -> ProgressBar {
+    let form = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len}" };
+    let style = ProgressStyle::with_template(&format!("{{prefix}} {{wide_bar}} {form} {{elapsed}} (left {{eta}})"));
+    ProgressBar::new(total).with_prefix(what).with_style(style.expect("the template is a constant"))
+}
+
+/// Writes a result to stdout.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+}
+
+impl From<DeviceName> for DeviceChoice {
+    fn from(name: DeviceName) -> Self {
+        match name {
+            DeviceName::Auto => Self::Auto,
+            DeviceName::Cpu => Self::Cpu,
+            DeviceName::Cuda => Self::Cuda,
+            DeviceName::Metal => Self::Metal,
+        }
+    }
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+        }
+    }
+}

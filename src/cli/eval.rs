@@ -1,0 +1,185 @@
+//! `baton eval`: labelled messages → figures of a head.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, anyhow, bail};
+use serde_json::{Map, Value, json};
+
+use super::features::FeatureCache;
+use super::labelled::{Labelled, LabelledArguments};
+use super::train::cache_folder;
+use super::{ModelArguments, Outcome, load_model, print, progress_bar, render};
+use crate::config::Places;
+use crate::model::evaluate::{self, Evaluation, Figure, MultiRow, SingleRow};
+use crate::model::head::{Head, HeadAnswer, Kind};
+use crate::model::scorer::Scorer;
+use crate::model::train::Matrix;
+use crate::signal::Embedding;
+
+/// Name under which the language guard is measured.
+const LANGUAGE: &str = "language";
+
+/// Arguments of `baton eval`.
+#[derive(Debug, clap::Args)]
+pub struct EvalArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    labelled: LabelledArguments,
+    /// The head to measure, or `language` for the language guard (labels `known` and any other).
+    #[arg(long, value_name = "NAME")]
+    head: String,
+    /// Label of the data that stands for everything else [default: the head's own].
+    #[arg(long, value_name = "LABEL")]
+    out_of_scope_label: Option<String>,
+    /// Folder for computed features [default: BATON_CACHE_DIR, else the user's cache folder].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<std::path::PathBuf>,
+    /// JSON in place of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
+    let data = arguments.labelled.read()?;
+    let scorer = load_model(&arguments.model, places)?;
+    let (labels, evaluation) = if arguments.head == LANGUAGE {
+        let labels = ["known", "unknown"].map(String::from).to_vec();
+        (labels, evaluate::single(&language_rows(&scorer, &data), 2))
+    } else {
+        let names = || scorer.heads().iter().map(Head::name).collect::<Vec<_>>().join(", ");
+        let head =
+            scorer.head(&arguments.head).ok_or_else(|| anyhow!("head {:?}: not in the model; it has {}", arguments.head, names()))?;
+        (head.spec.labels.clone(), evaluate_head(arguments, places, &scorer, head, &data)?)
+    };
+    let text =
+        if arguments.json { format!("{}\n", to_json(&arguments.head, &labels, &evaluation)) } else { to_table(&labels, &evaluation) };
+    print(&text)?;
+    Ok(Outcome::Success)
+}
+
+fn evaluate_head(arguments: &EvalArguments, places: &Places, scorer: &Scorer, head: &Head, data: &Labelled) -> Result<Evaluation> {
+    let outside = arguments.out_of_scope_label.clone().or_else(|| head.out_of_scope().map(|label| head.spec.labels[label].clone()));
+    let index: HashMap<&str, usize> = head.spec.labels.iter().enumerate().map(|(i, label)| (label.as_str(), i)).collect();
+    for (labels, place) in data.labels.iter().zip(&data.places) {
+        if let Some(label) = labels.iter().find(|label| !index.contains_key(label.as_str()) && Some(*label) != outside.as_ref()) {
+            bail!("{place}: label {label:?} is none of head {:?}; give --out-of-scope-label if it stands for everything else", head.name());
+        }
+    }
+    let answers = answers(arguments, places, scorer, head, data)?;
+    let labels = head.spec.labels.len();
+    match head.spec.kind {
+        Kind::SingleLabel => {
+            let rows = data.labels.iter().zip(&answers).map(|(truth, HeadAnswer { probabilities: p, in_scope })| {
+                let inside = Some(&truth[0]) != outside.as_ref();
+                let chosen = choose_in_scope(head, p);
+                SingleRow {
+                    truth: if inside { Some(index[truth[0].as_str()]) } else { None },
+                    chosen,
+                    confidence: p[chosen],
+                    in_scope: *in_scope,
+                    accepted: head.classification(p, *in_scope).top == Some(chosen),
+                }
+            });
+            Ok(evaluate::single(&rows.collect::<Vec<_>>(), labels))
+        }
+        Kind::MultiLabel => {
+            let rows = data.labels.iter().zip(&answers).map(|(truth, HeadAnswer { probabilities: p, .. })| {
+                let present = head.tags(p).present;
+                MultiRow {
+                    truth: head.spec.labels.iter().map(|label| truth.contains(label)).collect(),
+                    present: (0..labels).map(|label| present.contains(&label)).collect(),
+                    probability: p.clone(),
+                }
+            });
+            Ok(evaluate::multi(&rows.collect::<Vec<_>>(), labels))
+        }
+    }
+}
+
+/// The label that the head chooses when it may not say "out of scope".
+fn choose_in_scope(head: &Head, p: &[f32]) -> usize {
+    let mut inside = p.to_vec();
+    if let Some(outside) = head.out_of_scope() {
+        inside[outside] = -1.0;
+    }
+    head.choose(&inside)
+}
+
+/// What the head says of each text: from cached vectors where it reads them, else from a full pass.
+fn answers(arguments: &EvalArguments, places: &Places, scorer: &Scorer, head: &Head, data: &Labelled) -> Result<Vec<HeadAnswer>> {
+    let bar = progress_bar(data.texts.len() as u64, "features", false);
+    let mut cache = FeatureCache::open(&cache_folder(arguments.cache.as_deref(), places)?, scorer)?;
+    let features: Matrix = cache.features(scorer, &data.texts, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let mut answers = Vec::with_capacity(data.texts.len());
+    for (row, place) in data.places.iter().enumerate() {
+        let answer = scorer.head_on_embedding(head, &Embedding(features.row(row).to_vec()))?;
+        answers.push(answer.ok_or_else(|| anyhow!("{place}: head {:?} does not read the embedding of the message", head.name()))?);
+    }
+    Ok(answers)
+}
+
+fn language_rows(scorer: &Scorer, data: &Labelled) -> Vec<SingleRow> {
+    let row = |(text, labels): (&String, &Vec<String>)| {
+        let (known, p) = scorer.judge_language(text).map_or((true, 1.0), |l| (l.known, l.probability.get()));
+        let chosen = usize::from(!known);
+        SingleRow {
+            truth: Some(usize::from(labels[0] != "known")),
+            chosen,
+            confidence: if known { p } else { 1.0 - p },
+            in_scope: None,
+            accepted: true,
+        }
+    };
+    data.texts.iter().zip(&data.labels).map(row).collect()
+}
+
+fn to_json(head: &str, labels: &[String], evaluation: &Evaluation) -> Value {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
+    put("head", json!(head));
+    put("rows", json!(evaluation.rows));
+    let figures = [("accuracy", evaluation.accuracy), ("macro_f1", evaluation.macro_f1), ("macro_recall", evaluation.macro_recall)];
+    figures.iter().for_each(|(name, figure)| put(name, digits(figure.value)));
+    put("calibration_error", digits(evaluation.calibration_error));
+    put("calibration_error_if_perfect", digits(evaluation.calibration_error_if_perfect));
+    put("out_of_scope_auroc", evaluation.out_of_scope_auroc.map_or(Value::Null, digits));
+    put("accuracy_with_scope", evaluation.accuracy_with_scope.map_or(Value::Null, digits));
+    let intervals = figures.iter().map(|(name, figure)| ((*name).to_owned(), json!([digits(figure.low), digits(figure.high)])));
+    put("interval_95", Value::Object(intervals.collect()));
+    let per_label = labels.iter().zip(&evaluation.per_label).map(|(label, score)| {
+        let figure = |value: Option<f64>| value.map_or(Value::Null, digits);
+        let value =
+            json!({"rows": score.rows, "precision": figure(score.precision), "recall": figure(score.recall), "f1": figure(score.f1)});
+        (label.clone(), value)
+    });
+    put("per_label", Value::Object(per_label.collect()));
+    Value::Object(object)
+}
+
+fn digits(value: f64) -> Value {
+    Value::from((value * 1e5).round() / 1e5)
+}
+
+fn to_table(labels: &[String], evaluation: &Evaluation) -> String {
+    let percent = |value: f64| format!("{:.1} %", 100.0 * value);
+    let with_interval = |f: Figure| format!("{:.1} % ({:.1} to {:.1})", 100.0 * f.value, 100.0 * f.low, 100.0 * f.high);
+    let mut rows = vec![
+        ("rows", evaluation.rows.to_string()),
+        ("accuracy", with_interval(evaluation.accuracy)),
+        ("macro-F1", with_interval(evaluation.macro_f1)),
+        ("macro-recall", with_interval(evaluation.macro_recall)),
+        ("calibration error", format!("{:.4} (perfect: {:.4})", evaluation.calibration_error, evaluation.calibration_error_if_perfect)),
+    ];
+    rows.extend(evaluation.out_of_scope_auroc.map(|value| ("out-of-scope AUROC", format!("{value:.3}"))));
+    rows.extend(evaluation.accuracy_with_scope.map(|value| ("accuracy with scope", percent(value))));
+    let figures = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let figure = |value: Option<f64>| value.map_or("-".to_owned(), percent);
+    let per_label = labels.iter().zip(&evaluation.per_label).filter(|(_, score)| score.rows > 0 || score.precision.is_some());
+    let per_label = per_label
+        .map(|(label, score)| vec![label.clone(), score.rows.to_string(), figure(score.precision), figure(score.recall), figure(score.f1)]);
+    let per_label = render::table(&["label", "rows", "precision", "recall", "F1"], per_label.collect());
+    format!("{}\n{per_label}", render::table(&["figure", "value (95 % interval)"], figures))
+}

@@ -1,0 +1,29 @@
+//! Baton: reads what customers write to a bot, and decides when a person must take over.
+//!
+//! ```text
+//! message in → tokens → signals → conversation state → triggers → decision
+//!            → package and summary → routing → message and note out → store and measures
+//! ```
+//!
+//! What exists today is the left end: TEXT → SIGNALS. Modules in reading order, each with what it may know:
+//!
+//! | module | holds | uses |
+//! |---|---|---|
+//! | [`signal`] | vocabulary: the signals of one message | nothing of ours |
+//! | [`random`] | vocabulary: reproducible random numbers | nothing of ours |
+//! | [`model`] | TEXT → SIGNALS, and how heads are fitted and measured. Arithmetic only | the vocabulary |
+//! | [`service`] | the world: events, clock | everything above |
+//! | [`config`] | what the environment and the command line mean | everything above |
+//! | [`cli`] | the commands of the one binary | everything |
+//!
+//! What is not there: no clock and no environment in `model`, no tensor type outside it, no customer text in an event or an error.
+//! A test (`tests/it/layers.rs`) reads the `use` lines and holds the table.
+//!
+//! The path of one message: [`cli::score`] → [`model::scorer`] → [`signal::Signals`].
+
+pub mod cli;
+pub mod config;
+pub mod model;
+pub mod random;
+pub mod service;
+pub mod signal;

@@ -1,0 +1,154 @@
+//! Token ids → hidden states of the last layer: the one interface of all engines.
+//!
+//! In: sequences of ids, special tokens included, of any lengths. Out: for each sequence a `[tokens, hidden_size]` matrix of `f32`, unpadded.
+//! No tensor type crosses this border, so that an engine can be exchanged.
+//! Guarantees of every engine: the states of a sequence do not depend on what else is in the batch (within 1e-5), and are finite or an error.
+
+pub mod candle;
+mod names;
+
+use std::fmt;
+
+/// Which engine computes, and so which tolerance its parity has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// candle in f32: the reference of all others.
+    CandleF32,
+}
+
+impl EngineKind {
+    /// Name in logs and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CandleF32 => "candle-f32",
+        }
+    }
+}
+
+/// An engine holding one trunk.
+pub trait Encoder: Send + Sync {
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+
+    /// Where it computes: `cpu`, `cuda`, `metal`.
+    fn device(&self) -> &'static str;
+
+    /// Width of a hidden state.
+    fn hidden_size(&self) -> usize;
+
+    /// Hidden states of the last layer. Sequences are not empty, not longer than the position table, and hold ids of the vocabulary.
+    fn encode(&self, sequences: &[&[u32]]) -> Result<HiddenStates, EncodeError>;
+}
+
+/// The hidden states of several sequences, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HiddenStates {
+    hidden_size: usize,
+    /// Row-major `[all tokens, hidden_size]`.
+    values: Vec<f32>,
+    /// First token of each sequence, and the end of the last.
+    starts: Vec<usize>,
+}
+
+impl HiddenStates {
+    /// Room for the given sequences.
+    pub fn with_capacity(hidden_size: usize, tokens: usize) -> Self {
+        Self { hidden_size, values: Vec::with_capacity(tokens * hidden_size), starts: vec![0] }
+    }
+
+    /// Adds the next sequence: `[tokens, hidden_size]`.
+    pub fn push(&mut self, states: &[f32]) {
+        assert!(states.len().is_multiple_of(self.hidden_size), "states come in whole tokens");
+        self.values.extend_from_slice(states);
+        self.starts.push(self.values.len() / self.hidden_size);
+    }
+
+    /// States of one sequence, a row a token.
+    pub fn rows(&self, sequence: usize) -> std::slice::ChunksExact<'_, f32> {
+        let (start, end) = (self.starts[sequence], self.starts[sequence + 1]);
+        self.values[start * self.hidden_size..end * self.hidden_size].chunks_exact(self.hidden_size)
+    }
+}
+
+/// Why an engine gave no states.
+#[derive(Debug)]
+pub enum EncodeError {
+    /// A state is NaN or infinite.
+    NotFinite,
+    /// The device failed: out of memory, lost.
+    Device(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFinite => f.write_str("the encoder gave a number that is not finite"),
+            Self::Device(_) => f.write_str("the device of the encoder failed"),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotFinite => None,
+            Self::Device(error) => Some(error.as_ref()),
+        }
+    }
+}
+
+/// The weights of a trunk, dequantised and checked: what every engine is built from.
+pub struct TrunkWeights {
+    /// `[vocab_size, hidden_size]`
+    pub word_embeddings: Vec<f32>,
+    /// `[max_position_embeddings, hidden_size]`
+    pub position_embeddings: Vec<f32>,
+    /// `[hidden_size]`: the row of token type 0, the only one used.
+    pub token_type_embedding: Vec<f32>,
+    /// After the sum of the three.
+    pub embedding_norm: Norm,
+    /// One entry a layer.
+    pub layers: Vec<LayerWeights>,
+}
+
+/// One layer.
+pub struct LayerWeights {
+    /// Hidden state to queries.
+    pub query: Linear,
+    /// Hidden state to keys.
+    pub key: Linear,
+    /// Hidden state to values.
+    pub value: Linear,
+    /// Heads back to the hidden state.
+    pub attention_output: Linear,
+    /// After attention and residual.
+    pub attention_norm: Norm,
+    /// To the inner width.
+    pub intermediate: Linear,
+    /// Back to the hidden state.
+    pub output: Linear,
+    /// After feed-forward and residual.
+    pub output_norm: Norm,
+}
+
+/// `y = weight x + bias`.
+pub struct Linear {
+    /// `[outputs, inputs]`, row-major.
+    pub weight: Vec<f32>,
+    /// `[outputs]`
+    pub bias: Vec<f32>,
+    /// Rows of `weight`.
+    pub outputs: usize,
+    /// Columns of `weight`.
+    pub inputs: usize,
+}
+
+/// Scale and shift of a layer norm, each `[hidden_size]`.
+pub struct Norm {
+    /// Scale.
+    pub weight: Vec<f32>,
+    /// Shift.
+    pub bias: Vec<f32>,
+}
+
+pub use names::take_trunk;

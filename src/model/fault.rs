@@ -1,0 +1,57 @@
+//! What is wrong with a model package, in a form that a person can act on.
+//!
+//! A [`PackageError`] holds every fault that one reading found. Each names the file, the key or tensor, what stands there and what should.
+//! Values of keys are shown, since an operator wrote them; customer text never gets here.
+
+use std::fmt;
+
+/// One thing wrong with a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// File inside the package, such as `config.json`.
+    pub file: String,
+    /// Key, tensor name or place in the file; empty when the whole file is meant.
+    pub key: String,
+    /// What stands there.
+    pub found: String,
+    /// What should.
+    pub expected: String,
+}
+
+impl Fault {
+    /// A fault from its four parts.
+    pub fn new(file: &str, key: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), key: key.into(), found: found.into(), expected: expected.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "found {}, expected {}", self.found, self.expected)
+    }
+}
+
+/// A package that cannot be served, with all faults that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageError {
+    /// The folder.
+    pub package: String,
+    /// At least one.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for PackageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "model package {} cannot be served", self.package)?;
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PackageError {}

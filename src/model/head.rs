@@ -1,0 +1,552 @@
+//! Pooled vectors → calibrated probabilities and labels.
+//!
+//! `heads.json` says what is read from the trunk ([`HeadsFile`], documented in docs/model-package.md), `heads.safetensors` holds the weights. A
+//! [`Head`] is both, checked. `z = weight x + bias` are the logits, `u = z / temperature + bias` the calibrated ones (Guo et al. 2017, "On
+//! Calibration of Modern Neural Networks", with a bias a label), and p their softmax or sigmoid.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::Fault;
+use super::weights::Weights;
+use crate::signal::{Classification, Label, Probability, Tags};
+
+/// Names of the files inside a package.
+pub const FILE: &str = "heads.json";
+/// Weights of the heads.
+pub const WEIGHTS_FILE: &str = "heads.safetensors";
+/// The format this program reads and writes.
+pub const FORMAT: u32 = 1;
+/// Most labels of a head; beyond it a file is damaged or hostile.
+pub const LABELS_MAX: usize = 10_000;
+/// Most heads of a package.
+const HEADS_MAX: usize = 64;
+/// Probabilities are kept this far from 0 and 1 before their odds are taken.
+const ODDS_CLAMP: f32 = 1e-6;
+
+/// The text of `heads.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadsFile {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Name of the package.
+    pub name: String,
+    /// Version of the package.
+    pub version: String,
+    /// Tokens of one window, special ones included.
+    pub max_seq_len: usize,
+    /// How the embedding is made.
+    pub embedding: EmbeddingSpec,
+    /// The heads, in the order in which they are shown.
+    pub heads: Vec<HeadSpec>,
+    /// The language guard; without it every language counts as known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<super::language::LanguageSpec>,
+    /// Calibration of intents by example; without it they are not offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<super::examples::ExamplesSpec>,
+}
+
+/// How the embedding is made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingSpec {
+    /// Which states are pooled.
+    pub pooling: Pooling,
+}
+
+/// How the states of a window become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Mean over all tokens, special ones included.
+    Mean,
+    /// The state of the first token.
+    Cls,
+}
+
+/// One head of `heads.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadSpec {
+    /// Its name; `sentiment`, `emotion`, `intent` and `act` have a meaning of their own.
+    pub name: String,
+    /// One label or any number.
+    pub kind: Kind,
+    /// What it reads.
+    pub input: Input,
+    /// Which vector it reads.
+    pub pooling: Pooling,
+    /// Whether that vector is scaled to unit length.
+    pub normalize: bool,
+    /// The labels, in the order of the weight rows.
+    pub labels: Vec<String>,
+    /// One, or one a label; above 0.
+    pub temperature: Vec<f32>,
+    /// One a label.
+    pub bias: Vec<f32>,
+    /// Share of each label in the rows of calibration.
+    pub priors: Vec<f32>,
+    /// How the label is chosen.
+    pub decision: Decision,
+    /// Multi-label: p from which a label is present.
+    #[serde(default)]
+    pub thresholds: Vec<f32>,
+    /// Labels for which a long text takes its largest window.
+    #[serde(default)]
+    pub window_max: Vec<String>,
+    /// How p(in scope) is computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSpec>,
+    /// Where it comes from; not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<serde_json::Value>,
+}
+
+/// One label or any number of labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Softmax over the labels.
+    SingleLabel,
+    /// A sigmoid for each label.
+    MultiLabel,
+}
+
+/// What a head reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// The vector x of the message.
+    Message,
+    /// `[x, y, |x - y|, x * y]`, y being the vector of the other side's last turn.
+    Pair,
+}
+
+impl Input {
+    /// Inputs of the head for a trunk of this width.
+    pub fn width(self, hidden_size: usize) -> usize {
+        match self {
+            Self::Message => hidden_size,
+            Self::Pair => 4 * hidden_size,
+        }
+    }
+}
+
+/// How the label of a single-label head is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The largest p.
+    Probability,
+    /// The largest p / prior: for heads whose labels are told apart with equal weight.
+    PriorRatio,
+}
+
+/// p(in scope) = sigmoid(weights · f + bias); [`Head::scope_features`] gives f.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeSpec {
+    /// The label that stands for everything else, if there is one.
+    pub out_of_scope_label: Option<String>,
+    /// Two, or three with an out-of-scope label.
+    pub weights: Vec<f32>,
+    /// Shift.
+    pub bias: f32,
+    /// Below it there is no top label.
+    pub threshold: f32,
+}
+
+/// A head with its weights, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// As `heads.json` says it.
+    pub spec: HeadSpec,
+    labels: Vec<Label>,
+    /// `[labels, inputs]`, row-major.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    window_max: Vec<bool>,
+    out_of_scope: Option<usize>,
+}
+
+/// A logit is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotFinite;
+
+impl Head {
+    /// Puts a spec and its weights together. `at` names the head in faults, such as `heads[0]`.
+    pub fn new(spec: HeadSpec, weight: Vec<f32>, bias: Vec<f32>, at: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        check(&spec, at, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let index = |name: &String| spec.labels.iter().position(|label| label == name);
+        Ok(Self {
+            labels: spec.labels.iter().map(|label| Arc::from(label.as_str())).collect(),
+            window_max: spec.labels.iter().map(|label| spec.window_max.contains(label)).collect(),
+            out_of_scope: spec.scope.as_ref().and_then(|scope| scope.out_of_scope_label.as_ref()).and_then(index),
+            weight,
+            bias,
+            spec,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Labels in the order of the probabilities.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// `[labels, inputs]`, row-major, and `[labels]`.
+    pub fn weights(&self) -> (&[f32], &[f32]) {
+        (&self.weight, &self.bias)
+    }
+
+    /// Index of the label that stands for everything else.
+    pub fn out_of_scope(&self) -> Option<usize> {
+        self.out_of_scope
+    }
+
+    /// Raw logits z of one input vector.
+    pub fn logits(&self, x: &[f32]) -> Result<Vec<f32>, NotFinite> {
+        let inputs = self.weight.len() / self.labels.len();
+        assert_eq!(x.len(), inputs, "head {} reads vectors of its own width", self.name());
+        let z: Vec<f32> = self.weight.chunks_exact(inputs).zip(&self.bias).map(|(row, b)| dot(row, x) + b).collect();
+        if z.iter().all(|v| v.is_finite()) { Ok(z) } else { Err(NotFinite) }
+    }
+
+    /// Calibrated probabilities of logits z.
+    pub fn probabilities(&self, z: &[f32]) -> Vec<f32> {
+        let temperature = |label: usize| self.spec.temperature[label % self.spec.temperature.len()];
+        let u: Vec<f32> = z.iter().zip(&self.spec.bias).enumerate().map(|(label, (z, b))| z / temperature(label) + b).collect();
+        match self.spec.kind {
+            Kind::SingleLabel => softmax(&u),
+            Kind::MultiLabel => u.into_iter().map(sigmoid).collect(),
+        }
+    }
+
+    /// What the in-scope score is computed from: `[ln(p1 / (1 - p1)), logsumexp(z), ln(po / (1 - po))]`, see docs/model-package.md.
+    pub fn scope_features(&self, z: &[f32], p: &[f32]) -> Vec<f32> {
+        scope_features(z, p, self.out_of_scope)
+    }
+
+    /// p(in scope) of one window.
+    pub fn in_scope(&self, z: &[f32], p: &[f32]) -> Option<f32> {
+        let scope = self.spec.scope.as_ref()?;
+        Some(sigmoid(dot(&scope.weights, &self.scope_features(z, p)) + scope.bias))
+    }
+
+    /// Puts the windows of one text together: labels of `window_max` take their largest p, the others the mean weighted by tokens; a single-label
+    /// head keeps the sum 1 by scaling the others. p(in scope) is the largest of the windows.
+    pub fn combine(&self, windows: &[WindowScore]) -> HeadAnswer {
+        let [first, rest @ ..] = windows else { unreachable!("a text with a head's answer has a window") };
+        if rest.is_empty() {
+            return HeadAnswer { probabilities: first.probabilities.clone(), in_scope: first.in_scope };
+        }
+        let tokens: usize = windows.iter().map(|w| w.tokens).sum();
+        let mean = |label: usize| windows.iter().map(|w| w.probabilities[label] * w.tokens as f32).sum::<f32>() / tokens as f32;
+        let largest = |label: usize| windows.iter().map(|w| w.probabilities[label]).fold(0.0, f32::max);
+        let mut p: Vec<f32> = (0..self.labels.len()).map(|l| if self.window_max[l] { largest(l) } else { mean(l) }).collect();
+        if self.spec.kind == Kind::SingleLabel {
+            let share = |max: bool| -> f32 { p.iter().zip(&self.window_max).filter(|(_, m)| **m == max).map(|(p, _)| p).sum() };
+            let (kept, others) = (share(true), share(false));
+            let (keep, scale) = if kept >= 1.0 { (1.0 / kept, 0.0) } else { (1.0, (1.0 - kept) / others.max(f32::MIN_POSITIVE)) };
+            for (p, max) in p.iter_mut().zip(&self.window_max) {
+                *p *= if *max { keep } else { scale };
+            }
+        }
+        HeadAnswer { probabilities: p, in_scope: windows.iter().filter_map(|w| w.in_scope).reduce(f32::max) }
+    }
+
+    /// Index of the chosen label, scope not regarded.
+    pub fn choose(&self, p: &[f32]) -> usize {
+        let value = |label: usize| match self.spec.decision {
+            Decision::Probability => p[label],
+            Decision::PriorRatio => p[label] / self.spec.priors[label].max(ODDS_CLAMP),
+        };
+        (0..p.len()).reduce(|best, label| if value(label) > value(best) { label } else { best }).unwrap_or(0)
+    }
+
+    /// The signal of a single-label head.
+    pub fn classification(&self, p: &[f32], in_scope: Option<f32>) -> Classification {
+        let outside = self.spec.scope.as_ref().zip(in_scope).is_some_and(|(scope, p)| p < scope.threshold);
+        let chosen = self.choose(p);
+        Classification {
+            probabilities: self.labelled(p),
+            top: (!outside && Some(chosen) != self.out_of_scope).then_some(chosen),
+            in_scope: in_scope.map(Probability::clamped),
+        }
+    }
+
+    /// The signal of a multi-label head.
+    pub fn tags(&self, p: &[f32]) -> Tags {
+        let present = (0..p.len()).filter(|label| p[*label] >= self.spec.thresholds[*label]).collect();
+        Tags { probabilities: self.labelled(p), present }
+    }
+
+    fn labelled(&self, p: &[f32]) -> Vec<(Label, Probability)> {
+        self.labels.iter().cloned().zip(p.iter().copied().map(Probability::clamped)).collect()
+    }
+}
+
+/// What a head says of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadAnswer {
+    /// Calibrated, one a label.
+    pub probabilities: Vec<f32>,
+    /// p(in scope), if the head has it.
+    pub in_scope: Option<f32>,
+}
+
+/// What a head says of one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowScore {
+    /// Tokens of the window: its weight in the mean.
+    pub tokens: usize,
+    /// Calibrated, one a label.
+    pub probabilities: Vec<f32>,
+    /// p(in scope), if the head has it.
+    pub in_scope: Option<f32>,
+}
+
+/// See [`Head::scope_features`]; the trainer computes them before there is a head.
+pub fn scope_features(z: &[f32], p: &[f32], out_of_scope: Option<usize>) -> Vec<f32> {
+    let inside = |values: &[f32]| -> Vec<f32> {
+        values.iter().enumerate().filter(|(label, _)| Some(*label) != out_of_scope).map(|(_, v)| *v).collect()
+    };
+    let mut features = vec![log_odds(inside(p).into_iter().fold(0.0, f32::max)), log_sum_exp(&inside(z))];
+    features.extend(out_of_scope.map(|label| log_odds(p[label])));
+    features
+}
+
+fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
+    let labels = spec.labels.len();
+    let mut fault = |key: &str, found: String, expected: String| faults.push(Fault::new(FILE, format!("{at}.{key}"), found, expected));
+    let (fewest, most) = if spec.kind == Kind::SingleLabel { (2, LABELS_MAX) } else { (1, LABELS_MAX) };
+    if !(fewest..=most).contains(&labels) {
+        fault("labels", format!("{labels} labels"), format!("{fewest} to {most}"));
+    }
+    if let Some(twice) = spec.labels.iter().enumerate().find(|(i, label)| spec.labels[..*i].contains(label)).map(|(_, label)| label) {
+        fault("labels", format!("{twice:?} twice"), "each label once".into());
+    }
+    if spec.temperature.len() != 1 && spec.temperature.len() != labels {
+        fault("temperature", format!("{} values", spec.temperature.len()), format!("1 or {labels}"));
+    }
+    if let Some(t) = spec.temperature.iter().find(|t| !(t.is_finite() && **t > 0.0)) {
+        fault("temperature", t.to_string(), "numbers above 0".into());
+    }
+    for (key, values) in [("bias", &spec.bias), ("priors", &spec.priors)] {
+        if values.len() != labels {
+            fault(key, format!("{} values", values.len()), format!("{labels}, one a label"));
+        } else if let Some(v) = values.iter().find(|v| !v.is_finite()) {
+            fault(key, v.to_string(), "finite numbers".into());
+        }
+    }
+    let thresholds = if spec.kind == Kind::MultiLabel { labels } else { 0 };
+    if spec.thresholds.len() != thresholds {
+        fault("thresholds", format!("{} values", spec.thresholds.len()), format!("{thresholds}"));
+    }
+    for name in &spec.window_max {
+        if !spec.labels.contains(name) {
+            fault("window_max", format!("{name:?}"), "labels of this head".into());
+        }
+    }
+    let Some(scope) = &spec.scope else { return };
+    if let Some(name) = scope.out_of_scope_label.as_ref().filter(|name| !spec.labels.contains(name)) {
+        fault("scope.out_of_scope_label", format!("{name:?}"), "a label of this head".into());
+    }
+    let features = if scope.out_of_scope_label.is_some() { 3 } else { 2 };
+    if scope.weights.len() != features || scope.weights.iter().chain([&scope.bias, &scope.threshold]).any(|v| !v.is_finite()) {
+        fault("scope.weights", format!("{:?}", scope.weights), format!("{features} finite numbers"));
+    }
+}
+
+/// Reads `heads.json` alone.
+pub fn parse(bytes: &[u8]) -> Result<HeadsFile, Vec<Fault>> {
+    let file: HeadsFile = serde_json::from_slice(bytes)
+        .map_err(|error| vec![Fault::new(FILE, "", error.to_string(), "the keys of docs/model-package.md")])?;
+    let mut faults = Vec::new();
+    let mut fault = |key: &str, found: String, expected: String| faults.push(Fault::new(FILE, key, found, expected));
+    if file.format != FORMAT {
+        fault("format", file.format.to_string(), FORMAT.to_string());
+    }
+    if file.heads.len() > HEADS_MAX {
+        fault("heads", format!("{} heads", file.heads.len()), format!("at most {HEADS_MAX}"));
+    }
+    for (i, head) in file.heads.iter().enumerate() {
+        if file.heads[..i].iter().any(|other| other.name == head.name) {
+            fault(&format!("heads[{i}].name"), format!("{:?} twice", head.name), "each head once".into());
+        }
+    }
+    if faults.is_empty() { Ok(file) } else { Err(faults) }
+}
+
+/// Puts all heads of a file together with their weights.
+pub fn assemble(file: &HeadsFile, weights: &[u8], hidden_size: usize) -> Result<Vec<Head>, Vec<Fault>> {
+    let mut weights = Weights::read(WEIGHTS_FILE, weights)?;
+    let mut heads = Vec::new();
+    let mut faults = Vec::new();
+    for (i, spec) in file.heads.iter().enumerate() {
+        let (rows, columns) = (spec.labels.len(), spec.input.width(hidden_size));
+        let weight = weights.take(&format!("{}.weight", spec.name), &[rows, columns]).values;
+        let bias = weights.take(&format!("{}.bias", spec.name), &[rows]).values;
+        match Head::new(spec.clone(), weight, bias, &format!("heads[{i}]")) {
+            Ok(head) => heads.push(head),
+            Err(found) => faults.extend(found),
+        }
+    }
+    faults.extend(weights.finish());
+    if faults.is_empty() { Ok(heads) } else { Err(faults) }
+}
+
+/// Sum of products; eight running sums, so that the compiler can use its vectors and the order is the same on every machine.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "a product of two vectors of one length");
+    let mut sums = [0.0f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a8.zip(b8) {
+        for i in 0..8 {
+            sums[i] += x[i] * y[i];
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}
+
+/// 1 / (1 + e^-x).
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// ln(p / (1 - p)), with p kept [`ODDS_CLAMP`] from 0 and 1.
+pub fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(ODDS_CLAMP, 1.0 - ODDS_CLAMP);
+    (p / (1.0 - p)).ln()
+}
+
+/// Probabilities that sum to 1.
+pub fn softmax(u: &[f32]) -> Vec<f32> {
+    let largest = u.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let e: Vec<f32> = u.iter().map(|v| (v - largest).exp()).collect();
+    let sum: f32 = e.iter().sum();
+    e.into_iter().map(|v| v / sum).collect()
+}
+
+/// ln Σ e^z.
+pub fn log_sum_exp(z: &[f32]) -> f32 {
+    let largest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    largest + z.iter().map(|v| (v - largest).exp()).sum::<f32>().ln()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A head over two inputs with the labels a, b and other.
+    pub(crate) fn spec() -> HeadSpec {
+        HeadSpec {
+            name: "intent".into(),
+            kind: Kind::SingleLabel,
+            input: Input::Message,
+            pooling: Pooling::Mean,
+            normalize: true,
+            labels: ["a", "b", "other"].map(String::from).to_vec(),
+            temperature: vec![2.0],
+            bias: vec![0.0; 3],
+            priors: vec![0.5, 0.25, 0.25],
+            decision: Decision::Probability,
+            thresholds: vec![],
+            window_max: vec!["b".into()],
+            scope: Some(ScopeSpec { out_of_scope_label: Some("other".into()), weights: vec![1.0, 0.0, 0.0], bias: 0.0, threshold: 0.5 }),
+            trained_on: None,
+        }
+    }
+
+    fn head(spec: HeadSpec) -> Head {
+        Head::new(spec, vec![2.0, 0.0, 0.0, 2.0, 0.0, 0.0], vec![0.0; 3], "heads[0]").unwrap()
+    }
+
+    #[test]
+    fn temperature_and_bias_calibrate_and_the_label_needs_scope() {
+        let head = head(spec());
+        let z = head.logits(&[2.0, 0.0]).unwrap();
+        assert_eq!(z, [4.0, 0.0, 0.0]);
+        let p = head.probabilities(&z);
+        assert!((p[0] - 2f32.exp() / (2f32.exp() + 2.0)).abs() < 1e-6);
+        let inside = head.in_scope(&z, &p);
+        assert_eq!(head.classification(&p, inside).label().unwrap().0, "a");
+        assert_eq!(head.classification(&p, Some(0.4)).label(), None, "below the threshold there is no label");
+        let p = [0.2, 0.2, 0.6];
+        assert_eq!(head.classification(&p, Some(0.9)).label(), None, "the out-of-scope label is never the top label");
+    }
+
+    #[test]
+    fn the_label_by_prior_ratio_is_the_largest_share_of_its_prior() {
+        let p = [0.45, 0.40, 0.15];
+        assert_eq!(head(spec()).choose(&p), 0);
+        assert_eq!(head(HeadSpec { decision: Decision::PriorRatio, ..spec() }).choose(&p), 1);
+    }
+
+    #[test]
+    fn windows_take_the_largest_for_safety_labels_and_the_mean_for_others() {
+        let window = |tokens, p: [f32; 3]| WindowScore { tokens, probabilities: p.to_vec(), in_scope: Some(p[0]) };
+        let HeadAnswer { probabilities: p, in_scope } = head(spec()).combine(&[window(30, [0.8, 0.1, 0.1]), window(10, [0.2, 0.7, 0.1])]);
+        assert!((p[1] - 0.7).abs() < 1e-6, "{p:?}");
+        assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6 && p[0] / p[2] > 6.4 && p[0] / p[2] < 6.6, "{p:?}");
+        assert_eq!(in_scope, Some(0.8));
+        let HeadAnswer { probabilities: p, .. } = head(HeadSpec { window_max: ["a", "b"].map(String::from).to_vec(), ..spec() })
+            .combine(&[window(30, [0.9, 0.1, 0.0]), window(10, [0.1, 0.9, 0.0])]);
+        assert!((p[0] - 0.5).abs() < 1e-6 && (p[1] - 0.5).abs() < 1e-6, "two certain labels share: {p:?}");
+    }
+
+    #[test]
+    fn a_logit_that_is_not_finite_is_told() {
+        assert_eq!(head(spec()).logits(&[f32::MAX, f32::MAX]), Err(NotFinite));
+        assert_eq!(head(spec()).logits(&[f32::NAN, 0.0]), Err(NotFinite));
+    }
+
+    #[test]
+    fn a_broken_head_names_key_found_and_expected() {
+        type Break = fn(&mut HeadSpec);
+        let cases: [(Break, &str); 9] = [
+            (|s| s.labels.truncate(1), "heads[0].labels: found 1 labels, expected 2 to 10000"),
+            (|s| s.labels[1] = "a".into(), r#"heads[0].labels: found "a" twice, expected each label once"#),
+            (|s| s.temperature = vec![1.0, 1.0], "heads[0].temperature: found 2 values, expected 1 or 3"),
+            (|s| s.temperature = vec![0.0], "heads[0].temperature: found 0, expected numbers above 0"),
+            (|s| s.bias = vec![0.0], "heads[0].bias: found 1 values, expected 3, one a label"),
+            (|s| s.priors[0] = f32::NAN, "heads[0].priors: found NaN, expected finite numbers"),
+            (|s| s.thresholds = vec![0.5], "heads[0].thresholds: found 1 values, expected 0"),
+            (|s| s.window_max = vec!["c".into()], r#"heads[0].window_max: found "c", expected labels of this head"#),
+            (|s| s.scope.as_mut().unwrap().weights.truncate(2), "heads[0].scope.weights: found [1.0, 0.0], expected 3 finite numbers"),
+        ];
+        for (change, expected) in cases {
+            let mut broken = spec();
+            change(&mut broken);
+            let faults = Head::new(broken, vec![0.0; 6], vec![0.0; 3], "heads[0]").expect_err(expected);
+            let all = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            assert!(all.contains(expected), "expected {expected:?} in {all:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_of_heads_json_are_faults() {
+        let good = r#"{"format":1,"name":"m","version":"1","max_seq_len":32,"embedding":{"pooling":"mean"},"heads":[]}"#;
+        assert!(parse(good.as_bytes()).is_ok());
+        for (from, to, expected) in [
+            ("\"format\":1", "\"format\":2", "format: found 2, expected 1"),
+            ("\"heads\"", "\"haeds\"", "unknown field `haeds`"),
+            ("\"mean\"", "\"max\"", "unknown variant `max`, expected `mean` or `cls`"),
+        ] {
+            let faults = parse(good.replace(from, to).as_bytes()).expect_err(expected);
+            assert!(faults[0].to_string().contains(expected), "{}", faults[0]);
+        }
+    }
+}

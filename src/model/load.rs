@@ -1,0 +1,156 @@
+//! A folder of `models/` → a [`Scorer`] that has proved itself.
+//!
+//! Reads every file whole (each with a bound), checks configuration, names, shapes, types, counts and numbers, builds the engine, and scores the
+//! parity texts. What fails is a [`PackageError`] with every fault of that stage.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use candle_core::Device;
+use sha2::{Digest, Sha256};
+
+use super::encoder::candle::CandleEncoder;
+use super::fault::{Fault, PackageError};
+use super::head::HeadsFile;
+use super::lexical::Lexicon;
+use super::parity::ParityFile;
+use super::scorer::Scorer;
+use super::tokenizer::Tokenizer;
+use super::weights::Weights;
+use super::{config, encoder, head, parity, tokenizer};
+
+/// Name of the trunk's weights inside a package.
+pub const TRUNK_FILE: &str = "model.safetensors";
+
+/// Largest sizes that are read, in bytes.
+const JSON_BYTES_MAX: u64 = 64 << 20;
+const WEIGHTS_BYTES_MAX: u64 = 8 << 30;
+
+/// The files of a package as they lie on the disk.
+pub struct PackageFiles {
+    /// `config.json`
+    pub config: Vec<u8>,
+    /// `tokenizer.json`
+    pub tokenizer: Vec<u8>,
+    /// `model.safetensors`
+    pub trunk: Vec<u8>,
+    /// `heads.json`
+    pub heads: Vec<u8>,
+    /// `heads.safetensors`; empty where `heads.json` names no head.
+    pub head_weights: Vec<u8>,
+    /// `parity.json`
+    pub parity: Vec<u8>,
+}
+
+impl PackageFiles {
+    /// Reads all files of a folder; every one that is missing is named.
+    pub fn read(folder: &Path) -> Result<Self, PackageError> {
+        let mut faults = Vec::new();
+        let mut file = |name: &str, bytes_max: u64, may_be_missing: bool| {
+            let path = folder.join(name);
+            if may_be_missing && !path.exists() {
+                return empty_safetensors();
+            }
+            read_bounded(&path, bytes_max).unwrap_or_else(|found| {
+                faults.push(Fault::new(name, "", found, format!("a file of at most {bytes_max} bytes")));
+                Vec::new()
+            })
+        };
+        let files = Self {
+            config: file(config::FILE, JSON_BYTES_MAX, false),
+            tokenizer: file(tokenizer::FILE, JSON_BYTES_MAX, false),
+            trunk: file(TRUNK_FILE, WEIGHTS_BYTES_MAX, false),
+            heads: file(head::FILE, JSON_BYTES_MAX, false),
+            head_weights: file(head::WEIGHTS_FILE, WEIGHTS_BYTES_MAX, true),
+            parity: file(parity::FILE, JSON_BYTES_MAX, false),
+        };
+        if faults.is_empty() { Ok(files) } else { Err(error(folder, faults)) }
+    }
+}
+
+/// Loads a package onto a device and proves its parity.
+pub fn load(folder: &Path, device: &Device) -> Result<Scorer, PackageError> {
+    let files = PackageFiles::read(folder)?;
+    build(&files, device).map_err(|faults| error(folder, faults))
+}
+
+fn build(files: &PackageFiles, device: &Device) -> Result<Scorer, Vec<Fault>> {
+    let config = config::parse(&files.config)?;
+    let heads_file = head::parse(&files.heads)?;
+    let parity_file = parity::parse(&files.parity)?;
+    let tokenizer = Tokenizer::read(&files.tokenizer, config.vocab_size)?;
+    check_lengths(&heads_file, &config, &tokenizer)?;
+    let heads = head::assemble(&heads_file, &files.head_weights, config.hidden_size)?;
+    let mut weights = Weights::read(TRUNK_FILE, &files.trunk)?;
+    let trunk = encoder::take_trunk(&mut weights, &config);
+    let faults = weights.finish();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let engine = CandleEncoder::new(&config, trunk, device)
+        .map_err(|error| vec![Fault::new(TRUNK_FILE, "", cause(&error), "weights that the device takes")])?;
+    let trunk_digest = digest(&[&files.config, &files.tokenizer, &files.trunk]);
+    let scorer = Scorer {
+        digest: digest(&[&files.config, &files.tokenizer, &files.trunk, &files.heads, &files.head_weights]),
+        trunk_digest,
+        tokenizer,
+        encoder: Box::new(engine),
+        heads,
+        file: heads_file,
+        lexicon: Lexicon::new(),
+    };
+    prove(&scorer, &parity_file)?;
+    Ok(scorer)
+}
+
+fn check_lengths(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Tokenizer) -> Result<(), Vec<Fault>> {
+    let (least, most) = (tokenizer.specials_per_window() + 1, config.max_position_embeddings);
+    let mut faults: Vec<Fault> = heads.language.iter().flat_map(|guard| guard.check()).collect();
+    faults.extend(heads.examples.iter().flat_map(|examples| examples.check()));
+    if !(least..=most).contains(&heads.max_seq_len) {
+        faults.push(Fault::new(head::FILE, "max_seq_len", heads.max_seq_len.to_string(), format!("{least} to {most}, the position table")));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+fn prove(scorer: &Scorer, file: &ParityFile) -> Result<(), Vec<Fault>> {
+    let faults = parity::check(scorer, file)
+        .map_err(|error| vec![Fault::new(TRUNK_FILE, "", cause(&error), "finite answers for the parity texts")])?;
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or(error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn error(folder: &Path, faults: Vec<Fault>) -> PackageError {
+    PackageError { package: folder.display().to_string(), faults }
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > bytes_max { Err(format!("more than {bytes_max} bytes")) } else { Ok(bytes) }
+}
+
+/// A safetensors file without tensors: an eight-byte length and an empty header.
+fn empty_safetensors() -> Vec<u8> {
+    [&2u64.to_le_bytes()[..], b"{}"].concat()
+}
+
+/// SHA-256 over files, each with its length before it, in hex.
+fn digest(files: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for file in files {
+        hasher.update((file.len() as u64).to_le_bytes());
+        hasher.update(file);
+    }
+    hex(&hasher.finalize())
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

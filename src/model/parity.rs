@@ -1,0 +1,110 @@
+//! Does this engine give the answers of the reference library?
+//!
+//! `parity.json` holds texts with ids, vectors and probabilities that the training framework computed from the package's own weights. Every load
+//! scores the texts; ids must be equal, numbers within the tolerance of the engine. A package that fails does not serve.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::encoder::EngineKind;
+use super::fault::Fault;
+use super::scorer::{ScoreError, Scorer};
+
+/// Name of the file inside a package.
+pub const FILE: &str = "parity.json";
+/// Most texts of a file: parity is part of every start.
+const TEXTS_MAX: usize = 256;
+
+/// The text of `parity.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParityFile {
+    /// 1.
+    pub format: u32,
+    /// Which program computed it.
+    pub made_by: String,
+    /// At least one.
+    pub texts: Vec<ParityText>,
+}
+
+/// One text with its reference answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParityText {
+    /// Fits one window.
+    pub text: String,
+    /// Special tokens included.
+    pub input_ids: Vec<u32>,
+    /// Unit length.
+    pub embedding: Vec<f32>,
+    /// Calibrated, by head.
+    pub probabilities: BTreeMap<String, Vec<f32>>,
+}
+
+/// How far an engine may be from the reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Largest difference of one value of the vector.
+    pub embedding: f32,
+    /// Largest difference of one probability.
+    pub probability: f32,
+}
+
+/// The tolerance of an engine. f32 sums in another order differ by about 1e-6 on this trunk; 1e-4 leaves room for other machines. A head's weights
+/// have rows of length 10 to 30, which carries a difference of the vector into the logits tenfold.
+pub fn tolerance(engine: EngineKind) -> Tolerance {
+    match engine {
+        EngineKind::CandleF32 => Tolerance { embedding: 1e-4, probability: 1e-3 },
+    }
+}
+
+/// Reads `parity.json`.
+pub fn parse(bytes: &[u8]) -> Result<ParityFile, Vec<Fault>> {
+    let fault = |key: &str, found: String, expected: &str| vec![Fault::new(FILE, key, found, expected)];
+    let file: ParityFile =
+        serde_json::from_slice(bytes).map_err(|error| fault("", error.to_string(), "the keys of docs/model-package.md"))?;
+    if file.format != 1 {
+        return Err(fault("format", file.format.to_string(), "1"));
+    }
+    if !(1..=TEXTS_MAX).contains(&file.texts.len()) {
+        return Err(fault("texts", format!("{} texts", file.texts.len()), "1 to 256"));
+    }
+    Ok(file)
+}
+
+/// Scores every text and names each difference.
+pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreError> {
+    let tolerance = tolerance(scorer.encoder.kind());
+    let mut faults = Vec::new();
+    for (i, expected) in file.texts.iter().enumerate() {
+        let found = scorer.reference(&expected.text)?;
+        let mut fault =
+            |key: &str, found: String, expected: String| faults.push(Fault::new(FILE, format!("texts[{i}].{key}"), found, expected));
+        if found.input_ids != expected.input_ids {
+            fault("input_ids", format!("{:?}", found.input_ids), format!("{:?}", expected.input_ids));
+            continue;
+        }
+        let difference = largest_difference(&found.embedding.0, &expected.embedding);
+        if difference.is_none_or(|d| d > tolerance.embedding) {
+            fault("embedding", describe(difference), format!("at most {}", tolerance.embedding));
+        }
+        for (head, probabilities) in &found.probabilities {
+            let reference = expected.probabilities.get(head).map_or(&[][..], Vec::as_slice);
+            let difference = largest_difference(probabilities, reference);
+            if difference.is_none_or(|d| d > tolerance.probability) {
+                fault(&format!("probabilities.{head}"), describe(difference), format!("at most {}", tolerance.probability));
+            }
+        }
+    }
+    Ok(faults)
+}
+
+fn describe(difference: Option<f32>) -> String {
+    difference.map_or("another number of values".to_owned(), |d| format!("a largest difference of {d}"))
+}
+
+/// `None` where the lengths differ; NaN counts as infinitely far.
+fn largest_difference(a: &[f32], b: &[f32]) -> Option<f32> {
+    let far = |(a, b): (&f32, &f32)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
+    (a.len() == b.len()).then(|| a.iter().zip(b).map(far).fold(0.0, f32::max))
+}

@@ -1,0 +1,97 @@
+//! TEXT → token ids with their places.
+//!
+//! In: any UTF-8 text. Out: ids of the package's vocabulary without the special tokens, each with its byte span in the text, and the number of
+//! words. The two special tokens of a window are added by [`Tokenizer::window`]. A customer who types `[SEP]` gets the pieces of that text,
+//! never the special token.
+//!
+//! Only the first [`TEXT_BYTES_MAX`] bytes are read, so that any text costs bounded time; what was left out is reported.
+
+use tokenizers::Tokenizer as HfTokenizer;
+
+use super::fault::Fault;
+use crate::signal::Span;
+
+/// Name of the file inside a package.
+pub const FILE: &str = "tokenizer.json";
+
+/// Bytes of a text that are tokenised. Eight windows of 254 tokens hold about 9 kB of English; seven times that leaves room for long words.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Text to ids by the tokenizer that the model was trained with.
+pub struct Tokenizer {
+    inner: HfTokenizer,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+}
+
+/// The tokens of one text, special ones not included; the three parts have one entry a token, `bytes_unread` counts the rest of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Ids of the vocabulary.
+    pub ids: Vec<u32>,
+    /// Where each token stands in the text.
+    pub spans: Vec<Span>,
+    /// Which word of the text each token belongs to, counted from 0.
+    pub words: Vec<u32>,
+    /// Bytes after [`TEXT_BYTES_MAX`] that were not read.
+    pub bytes_unread: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and checks it against the trunk's vocabulary.
+    pub fn read(bytes: &[u8], vocab_size: usize) -> Result<Self, Vec<Fault>> {
+        let fault = |key: &str, found: String, expected: &str| vec![Fault::new(FILE, key, found, expected)];
+        let mut inner = HfTokenizer::from_bytes(bytes).map_err(|error| fault("", error.to_string(), "a Hugging Face tokenizer"))?;
+        if inner.get_truncation().is_some() {
+            return Err(fault("truncation", "a setting".into(), "null: Baton cuts long texts into windows itself"));
+        }
+        if inner.get_padding().is_some() {
+            return Err(fault("padding", "a setting".into(), "null: Baton pads batches itself"));
+        }
+        let largest = inner.get_vocab(true).values().copied().max().unwrap_or(0) as usize;
+        if largest >= vocab_size || inner.get_vocab_size(true) != vocab_size {
+            let found = format!("{} entries, largest id {largest}", inner.get_vocab_size(true));
+            return Err(fault("model.vocab", found, &format!("{vocab_size} entries, as vocab_size of config.json says")));
+        }
+        // A word the vocabulary lacks must become the unknown token: without one, encoding fails, and `encode` relies on it not failing.
+        inner.encode("\u{2603}", false).map_err(|error| fault("model.unk_token", error.to_string(), "a token for unknown words"))?;
+        inner.set_encode_special_tokens(true);
+        let (prefix, suffix) = special_tokens(&inner).map_err(|found| fault("post_processor", found, "special tokens round a text"))?;
+        Ok(Self { inner, prefix, suffix })
+    }
+
+    /// Special tokens that every window carries.
+    pub fn specials_per_window(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
+
+    /// Special tokens before the first token of a window.
+    pub fn specials_before(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// The tokens of a text.
+    pub fn encode(&self, text: &str) -> Tokens {
+        let read = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+        let encoding = self.inner.encode(read, false).expect("a word-piece vocabulary with an unknown token encodes any text");
+        Tokens {
+            ids: encoding.get_ids().to_vec(),
+            spans: encoding.get_offsets().iter().map(|(start, end)| Span { start: *start, end: *end }).collect(),
+            words: encoding.get_word_ids().iter().map(|word| word.unwrap_or(0)).collect(),
+            bytes_unread: text.len() - read.len(),
+        }
+    }
+
+    /// Ids of one window: the special tokens round a run of content tokens.
+    pub fn window(&self, ids: &[u32]) -> Vec<u32> {
+        [&self.prefix, ids, &self.suffix].concat()
+    }
+}
+
+/// The special tokens before and after a text, found by encoding one with and without them.
+fn special_tokens(inner: &HfTokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
+    let ids = |special| inner.encode("a", special).map(|e| e.get_ids().to_vec()).map_err(|error| error.to_string());
+    let (bare, whole) = (ids(false)?, ids(true)?);
+    let at = whole.windows(bare.len().max(1)).position(|run| run == bare).ok_or_else(|| format!("{bare:?} became {whole:?}"))?;
+    Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec()))
+}

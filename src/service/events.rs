@@ -1,0 +1,104 @@
+//! Every log line as one typed event: names and fields in one list. No customer text is ever a field.
+//!
+//! Logs go to stderr, as text for people or as JSON lines for machines.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use tracing::{Level, info, warn};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One line of text an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A model package was loaded and proved its parity.
+    ModelLoaded {
+        /// Name and version of the package.
+        name: &'a str,
+        /// Its digest.
+        digest: &'a str,
+        /// Engine and device.
+        engine: &'a str,
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// A file was scored to its end.
+    FileScored {
+        /// Rows with signals.
+        rows: u64,
+        /// Rows with an error in their place.
+        rows_failed: u64,
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// Features of training texts were taken from the cache or computed.
+    FeaturesReady {
+        /// Texts found in the cache.
+        cached: u64,
+        /// Texts that were computed.
+        computed: u64,
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// A head was fitted.
+    HeadFitted {
+        /// Its name.
+        head: &'a str,
+        /// Its rows.
+        rows: u64,
+        /// Its labels.
+        labels: u64,
+        /// Chosen strength of L2, as C.
+        inverse_l2: f64,
+        /// Calibrated log loss of held-out rows.
+        held_out_log_loss: f64,
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// The end of the cache file was damaged and cut off.
+    CacheCut {
+        /// Bytes that were cut.
+        bytes: u64,
+    },
+}
+
+/// Sets up logging for the process; a second call changes nothing.
+pub fn start(format: LogFormat, level: Level) {
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // An error means that a subscriber is set already, which is what was asked for.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).without_time().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Writes an event.
+pub fn emit(event: &Event<'_>) {
+    match event {
+        Event::ModelLoaded { name, digest, engine, elapsed } => {
+            info!(event = "model_loaded", model = name, digest, engine, elapsed_ms = millis(*elapsed));
+        }
+        Event::FileScored { rows, rows_failed, elapsed } => {
+            info!(event = "file_scored", rows, rows_failed, elapsed_ms = millis(*elapsed));
+        }
+        Event::FeaturesReady { cached, computed, elapsed } => {
+            info!(event = "features_ready", cached, computed, elapsed_ms = millis(*elapsed));
+        }
+        Event::HeadFitted { head, rows, labels, inverse_l2, held_out_log_loss, elapsed } => {
+            info!(event = "head_fitted", head, rows, labels, inverse_l2, held_out_log_loss, elapsed_ms = millis(*elapsed));
+        }
+        Event::CacheCut { bytes } => warn!(event = "cache_cut", bytes),
+    }
+}
+
+fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
