@@ -45,6 +45,15 @@ impl Places {
     }
 }
 
+/// The variable by which rayon, and candle with it, learns how many threads one product may use.
+pub const ENGINE_THREADS: &str = "RAYON_NUM_THREADS";
+
+/// Whether nobody has said how many threads one product may use.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+pub fn engine_threads_unset() -> bool {
+    std::env::var_os(ENGINE_THREADS).is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -155,10 +155,12 @@ def input_ids(package: Package, text: str) -> list[int]:
     return ids
 
 
-def hidden_states(trunk: transformers.BertModel, ids: list[int]) -> np.ndarray:
-    """Token ids -> last hidden states [tokens, hidden_size], float32."""
+def hidden_states(trunk: transformers.BertModel, ids: list[int], layer: int | None = None) -> np.ndarray:
+    """Token ids -> hidden states [tokens, hidden_size] after a layer, 1 being the first and the last by default, float32."""
     with torch.inference_mode():
-        return trunk(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+        states = trunk(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+    # Entry 0 holds the embeddings before the first layer.
+    return states[-1 if layer is None else layer][0].numpy()
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -219,7 +221,7 @@ def answer(package: Package, text: str) -> dict:
         "input_ids": ids,
         "embedding": rounded(pool(states, package.embedding_pooling, normalize=True)),
         "probabilities": {
-            head.spec["name"]: rounded(message_probabilities(head, states))
+            head.spec["name"]: rounded(message_probabilities(head, hidden_states(package.trunk, ids, head.spec.get("layer"))))
             for head in package.heads
             if head.spec["input"] == "message"
         },

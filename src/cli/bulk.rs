@@ -13,6 +13,12 @@ pub fn workers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// A pool of all workers, for arithmetic that deals out blocks by itself. The global pool of rayon is as large as `RAYON_NUM_THREADS` says, which is 1
+/// in this program (see [`super::main`]).
+pub fn pool() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(workers()).build().expect("as many threads as cores can be started")
+}
+
 /// Applies `work` to every item on all cores and gives the results in order; the first error ends the rest. `done` hears how many items each
 /// finished call held.
 pub fn map<T, R, E>(

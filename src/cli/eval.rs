@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
-use super::features::FeatureCache;
+use super::features::cached_features;
 use super::labelled::{Labelled, LabelledArguments};
-use super::train::cache_folder;
-use super::{ModelArguments, Outcome, load_model, print, progress_bar, render};
+use super::train::{cache_folder, example_draws};
+use super::{ModelArguments, Outcome, load_model, print, render};
 use crate::config::Places;
-use crate::model::evaluate::{self, Evaluation, Figure, MultiRow, SingleRow};
+use crate::model::evaluate::{self, Evaluation, Figure, MultiRow, Said, SingleRow};
+use crate::model::examples::FEATURES;
 use crate::model::head::{Head, HeadAnswer, Kind};
 use crate::model::scorer::Scorer;
 use crate::model::train::Matrix;
@@ -18,6 +19,10 @@ use crate::signal::Embedding;
 
 /// Name under which the language guard is measured.
 const LANGUAGE: &str = "language";
+/// Name under which the calibration of intents by example is measured.
+const EXAMPLES: &str = "examples";
+/// Draws of examples when they are measured; another seed than any fit has by default.
+const EXAMPLES_SEED: u64 = 0x0e7a1;
 
 /// Arguments of `baton eval`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +31,8 @@ pub struct EvalArguments {
     model: ModelArguments,
     #[command(flatten)]
     labelled: LabelledArguments,
-    /// The head to measure, or `language` for the language guard (labels `known` and any other).
+    /// The head to measure; `language` for the language guard (labels `known` and any other), `examples` for intents by example (each label of the
+    /// data takes its turn).
     #[arg(long, value_name = "NAME")]
     head: String,
     /// Label of the data that stands for everything else [default: the head's own].
@@ -44,14 +50,19 @@ pub struct EvalArguments {
 pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
     let data = arguments.labelled.read()?;
     let scorer = load_model(&arguments.model, places)?;
-    let (labels, evaluation) = if arguments.head == LANGUAGE {
-        let labels = ["known", "unknown"].map(String::from).to_vec();
-        (labels, evaluate::single(&language_rows(&scorer, &data), 2))
-    } else {
-        let names = || scorer.heads().iter().map(Head::name).collect::<Vec<_>>().join(", ");
-        let head =
-            scorer.head(&arguments.head).ok_or_else(|| anyhow!("head {:?}: not in the model; it has {}", arguments.head, names()))?;
-        (head.spec.labels.clone(), evaluate_head(arguments, places, &scorer, head, &data)?)
+    let multi_label = scorer.head(&arguments.head).is_some_and(|head| head.spec.kind == Kind::MultiLabel);
+    if arguments.labelled.label_separator.is_some() && !multi_label {
+        bail!("label-separator: {:?} is no head with any number of labels a row", arguments.head);
+    }
+    let named = |labels: [&str; 2], rows: Vec<SingleRow>| (labels.map(String::from).to_vec(), evaluate::single(&rows, 2));
+    let (labels, evaluation) = match arguments.head.as_str() {
+        LANGUAGE => named(["known", "unknown"], language_rows(&scorer, &data)),
+        EXAMPLES => named(["intent", "other"], example_rows(arguments, places, &scorer, &data)?),
+        name => {
+            let names = || scorer.heads().iter().map(Head::name).collect::<Vec<_>>().join(", ");
+            let head = scorer.head(name).ok_or_else(|| anyhow!("head {name:?}: not in the model; it has {}", names()))?;
+            (head.spec.labels.clone(), evaluate_head(arguments, places, &scorer, head, &data)?)
+        }
     };
     let text =
         if arguments.json { format!("{}\n", to_json(&arguments.head, &labels, &evaluation)) } else { to_table(&labels, &evaluation) };
@@ -73,11 +84,14 @@ fn evaluate_head(arguments: &EvalArguments, places: &Places, scorer: &Scorer, he
         Kind::SingleLabel => {
             let rows = data.labels.iter().zip(&answers).map(|(truth, HeadAnswer { probabilities: p, in_scope })| {
                 let inside = Some(&truth[0]) != outside.as_ref();
+                let truth = if inside { Some(index[truth[0].as_str()]) } else { None };
                 let chosen = choose_in_scope(head, p);
+                let answer = head.choose(p);
+                let right = truth.or(head.out_of_scope()).map(|truth| truth == answer);
                 SingleRow {
-                    truth: if inside { Some(index[truth[0].as_str()]) } else { None },
+                    truth,
                     chosen,
-                    confidence: p[chosen],
+                    said: right.map(|right| Said { confidence: p[answer], right }),
                     in_scope: *in_scope,
                     accepted: head.classification(p, *in_scope).top == Some(chosen),
                 }
@@ -107,31 +121,45 @@ fn choose_in_scope(head: &Head, p: &[f32]) -> usize {
     head.choose(&inside)
 }
 
-/// What the head says of each text: from cached vectors where it reads them, else from a full pass.
+/// What the head says of each text, from vectors that are cached.
 fn answers(arguments: &EvalArguments, places: &Places, scorer: &Scorer, head: &Head, data: &Labelled) -> Result<Vec<HeadAnswer>> {
-    let bar = progress_bar(data.texts.len() as u64, "features", false);
-    let mut cache = FeatureCache::open(&cache_folder(arguments.cache.as_deref(), places)?, scorer)?;
-    let features: Matrix = cache.features(scorer, &data.texts, |n| bar.inc(n as u64))?;
-    bar.finish_and_clear();
+    let features = features(arguments, places, scorer, scorer.layer_of(head), data)?;
     let mut answers = Vec::with_capacity(data.texts.len());
     for (row, place) in data.places.iter().enumerate() {
-        let answer = scorer.head_on_embedding(head, &Embedding(features.row(row).to_vec()))?;
-        answers.push(answer.ok_or_else(|| anyhow!("{place}: head {:?} does not read the embedding of the message", head.name()))?);
+        let answer = scorer.head_on_features(head, &Embedding(features.row(row).to_vec()))?;
+        answers.push(answer.ok_or_else(|| anyhow!("{place}: head {:?} reads more than the mean of the message", head.name()))?);
     }
     Ok(answers)
+}
+
+fn features(arguments: &EvalArguments, places: &Places, scorer: &Scorer, layer: usize, data: &Labelled) -> Result<Matrix> {
+    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, layer, &data.texts)
+}
+
+/// Each intent of the data takes its turn as the operator's, as in the fit: rows with the intent and rows without.
+fn example_rows(arguments: &EvalArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Vec<SingleRow>> {
+    let spec = scorer.examples_spec().ok_or_else(|| anyhow!("the model has no calibration for intents by example"))?;
+    let features = features(arguments, places, scorer, scorer.trunk_layers(), data)?;
+    let (evidence, present) = example_draws(&data.targets(Kind::SingleLabel), &features, EXAMPLES_SEED);
+    if evidence.is_empty() {
+        bail!("no label has enough rows to draw examples and messages from");
+    }
+    let row = |(evidence, present): (&[f32; FEATURES], &bool)| {
+        let p = spec.probability_of(evidence).get();
+        let chosen = usize::from(p < 0.5);
+        let truth = usize::from(!present);
+        let said = Said { confidence: p.max(1.0 - p), right: chosen == truth };
+        SingleRow { truth: Some(truth), chosen, said: Some(said), in_scope: Some(p), accepted: true }
+    };
+    Ok(evidence.iter().zip(&present).map(row).collect())
 }
 
 fn language_rows(scorer: &Scorer, data: &Labelled) -> Vec<SingleRow> {
     let row = |(text, labels): (&String, &Vec<String>)| {
         let (known, p) = scorer.judge_language(text).map_or((true, 1.0), |l| (l.known, l.probability.get()));
-        let chosen = usize::from(!known);
-        SingleRow {
-            truth: Some(usize::from(labels[0] != "known")),
-            chosen,
-            confidence: if known { p } else { 1.0 - p },
-            in_scope: None,
-            accepted: true,
-        }
+        let (chosen, truth) = (usize::from(!known), usize::from(labels[0] != "known"));
+        let said = Said { confidence: if known { p } else { 1.0 - p }, right: chosen == truth };
+        SingleRow { truth: Some(truth), chosen, said: Some(said), in_scope: None, accepted: true }
     };
     data.texts.iter().zip(&data.labels).map(row).collect()
 }

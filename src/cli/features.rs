@@ -1,7 +1,8 @@
-//! Vectors of training texts, computed once: a file per trunk, keyed by the text's hash.
+//! Vectors of training texts, computed once: a file per trunk and layer, keyed by the text's hash.
 //!
 //! A record is the first 16 bytes of the text's SHA-256 and its vector as little-endian `f32`. Records are only added; a file that ends within a record (a
-//! killed run) is cut back to whole ones. The file's name holds the trunk's digest, so another trunk never reads it. It grows by 1.5 kB a text and may
+//! killed run) is cut back to whole ones. The file's name holds the trunk's digest, the layer and the length of a window, so another trunk never reads it. A record that is not
+//! finite is computed anew. It grows by 1.5 kB a text and may
 //! be deleted at any time.
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::bulk;
+use super::{bulk, progress_bar};
 use crate::model::scorer::Scorer;
 use crate::model::train::Matrix;
 use crate::service::clock::Stopwatch;
@@ -27,19 +28,20 @@ const TEXTS_PER_WRITE: usize = 4096;
 
 type Key = [u8; KEY_BYTES];
 
-/// The cache of one trunk.
+/// The cache of one trunk and layer.
 pub struct FeatureCache {
     path: PathBuf,
+    layer: usize,
     width: usize,
     vectors: HashMap<Key, Vec<f32>>,
 }
 
 impl FeatureCache {
-    /// Opens, or begins, the cache of this scorer's trunk in a folder.
-    pub fn open(folder: &Path, scorer: &Scorer) -> Result<Self> {
+    /// Opens, or begins, the cache of this scorer's trunk and one of its layers in a folder.
+    pub fn open(folder: &Path, scorer: &Scorer, layer: usize) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cache folder {}", folder.display()))?;
-        let path = folder.join(format!("features-{}.bin", &scorer.trunk_digest()[..16]));
-        let mut cache = Self { path, width: scorer.embedding_size(), vectors: HashMap::new() };
+        let path = folder.join(format!("features-{}-{layer}-{}.bin", &scorer.trunk_digest()[..16], scorer.file().max_seq_len));
+        let mut cache = Self { path, layer, width: scorer.embedding_size(), vectors: HashMap::new() };
         cache.read().with_context(|| format!("feature cache {}", cache.path.display()))?;
         Ok(cache)
     }
@@ -61,8 +63,10 @@ impl FeatureCache {
         for _ in 0..(bytes - torn) / self.record_bytes() as u64 {
             reader.read_exact(&mut record)?;
             let (key, vector) = record.split_first_chunk::<KEY_BYTES>().expect("a record begins with its key");
-            let vector = vector.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            self.vectors.insert(*key, vector);
+            let vector: Vec<f32> = vector.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            if vector.iter().all(|v| v.is_finite()) {
+                self.vectors.insert(*key, vector);
+            }
         }
         Ok(())
     }
@@ -78,7 +82,7 @@ impl FeatureCache {
         missing.sort_by_key(|row| (texts[*row].len(), *row));
         done(texts.len() - missing.len());
         for part in missing.chunks(TEXTS_PER_WRITE) {
-            let embed = |rows: &[usize]| scorer.embed(&rows.iter().map(|row| texts[*row].as_str()).collect::<Vec<_>>());
+            let embed = |rows: &[usize]| scorer.features(&rows.iter().map(|row| texts[*row].as_str()).collect::<Vec<_>>(), self.layer);
             let vectors = bulk::map(part, TEXTS_PER_CALL, embed, &done)?;
             let vectors = vectors.into_iter().map(|v| v.unwrap_or(Embedding(vec![0.0; self.width])).0);
             self.add(part.iter().map(|row| keys[*row]).zip(vectors).collect())?;
@@ -101,6 +105,14 @@ impl FeatureCache {
         self.vectors.extend(records);
         Ok(())
     }
+}
+
+/// The vectors of texts from the cache in a folder, with a progress bar while missing ones are computed.
+pub fn cached_features(folder: &Path, scorer: &Scorer, layer: usize, texts: &[String]) -> Result<Matrix> {
+    let bar = progress_bar(texts.len() as u64, "features", false);
+    let features = FeatureCache::open(folder, scorer, layer)?.features(scorer, texts, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    Ok(features)
 }
 
 fn key(text: &str) -> Key {

@@ -42,7 +42,7 @@ impl ExampleIntents {
             bail!("{}: found {bytes} bytes, expected at most {BYTES_MAX}", at());
         }
         let text = std::fs::read_to_string(path).with_context(at)?;
-        let file: IntentsFile = toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", at()))?;
+        let file: IntentsFile = toml::from_str(&text).map_err(|error| anyhow!("{}", without_source(&text, &error, &at())))?;
         let faults = faults(&file);
         if !faults.is_empty() {
             bail!("{}:\n  {}", at(), faults.join("\n  "));
@@ -65,12 +65,19 @@ impl ExampleIntents {
     }
 }
 
+/// The error without the line of the file that TOML errors quote: it may hold what customers wrote.
+fn without_source(text: &str, error: &toml::de::Error, at: &str) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    format!("{at}: {place}{}", error.message())
+}
+
 fn faults(file: &IntentsFile) -> Vec<String> {
     let mut faults = Vec::new();
     if !(1..=INTENTS_MAX).contains(&file.intent.len()) {
         faults.push(format!("intent: found {}, expected 1 to {INTENTS_MAX}", file.intent.len()));
     }
-    for (i, entry) in file.intent.iter().enumerate() {
+    for (i, entry) in file.intent.iter().enumerate().take(INTENTS_MAX) {
         let count = entry.examples.len();
         if !(EXAMPLES_MIN..=EXAMPLES_MAX).contains(&count) {
             faults.push(format!("intent {:?}: examples: found {count}, expected {EXAMPLES_MIN} to {EXAMPLES_MAX}", entry.id));

@@ -67,10 +67,19 @@ pub fn run(arguments: &ScoreArguments, places: &Places) -> Result<Outcome> {
     if let (Some(input), Some(output)) = (&arguments.input, &arguments.output) {
         Format::of(output).map_err(|error| anyhow!(error))?;
         let columns: Vec<&str> = [&arguments.text_column].into_iter().chain(&arguments.proposal_column).map(String::as_str).collect();
+        if output.exists() {
+            bail!("output file {}: exists", output.display());
+        }
         let table = Table::open(input, &columns)?;
-        let output = File::create_new(output).with_context(|| format!("output file {}", output.display()))?;
         let scorer = load_model(&arguments.model, places)?;
-        return score_file(arguments, &scorer, table, output);
+        // Written beside and renamed at the end: a run that fails leaves no half file that looks whole.
+        let part = output.with_added_extension("part");
+        let result = score_file(arguments, &scorer, table, &part, output);
+        if result.is_err() && part.exists() {
+            // The error that is told already matters more than what is left here.
+            drop(std::fs::remove_file(&part));
+        }
+        return result;
     }
     let scorer = load_model(&arguments.model, places)?;
     let intents = read_intents(arguments, &scorer)?;
@@ -92,20 +101,25 @@ fn score_lines(arguments: &ScoreArguments, scorer: &Scorer, intents: Option<&Exa
     let part = if stdin.is_terminal() { 1 } else { ROWS_PER_CALL };
     let mut reader = BufReader::new(stdin.lock());
     let mut lines: Vec<String> = Vec::new();
-    let mut number = 0u64;
+    let (mut number, mut bytes) = (0u64, 0);
     loop {
-        let line = read_line(&mut reader).with_context(|| format!("standard input: line {}", number + 1))?;
-        let ended = line.is_none();
         number += 1;
-        if let Some(line) = line.filter(|line| !line.trim().is_empty()) {
-            lines.push(line);
+        let line = read_line(&mut reader).with_context(|| format!("standard input: line {number}"));
+        let goes_on = matches!(line, Ok(Some(_)));
+        if let Ok(Some(line)) = &line
+            && !line.trim().is_empty()
+        {
+            bytes += line.len();
+            lines.push(line.clone());
         }
-        if lines.len() >= part || (ended && !lines.is_empty()) {
+        if lines.len() >= part || bytes >= BYTES_PER_PART || (!goes_on && !lines.is_empty()) {
             let messages: Vec<&str> = lines.iter().map(String::as_str).collect();
             show(arguments, scorer, intents, &messages)?;
             lines.clear();
+            bytes = 0;
         }
-        if ended {
+        // After what came before it was answered.
+        if line?.is_none() {
             return Ok(Outcome::Success);
         }
     }
@@ -172,11 +186,10 @@ struct Scored {
     signals: Result<RowSignals, String>,
 }
 
-fn score_file(arguments: &ScoreArguments, scorer: &Scorer, mut table: Table, output: File) -> Result<Outcome> {
+fn score_file(arguments: &ScoreArguments, scorer: &Scorer, mut table: Table, part: &Path, path: &Path) -> Result<Outcome> {
     let watch = Stopwatch::start();
     let intents = read_intents(arguments, scorer)?;
-    let path = arguments.output.as_deref().unwrap_or(Path::new(""));
-    let mut writer = Writer::new(path, output, &table)?;
+    let mut writer = Writer::new(path, part, &table)?;
     let (_, total) = table.progress();
     let bar = progress_bar(total, "scoring", true);
     let (mut rows, mut failed) = (0u64, 0u64);
@@ -191,7 +204,7 @@ fn score_file(arguments: &ScoreArguments, scorer: &Scorer, mut table: Table, out
         }
         bar.set_position(table.progress().0);
     }
-    writer.finish().with_context(|| format!("output file {}", path.display()))?;
+    writer.finish().and_then(|()| Ok(std::fs::rename(part, path)?)).with_context(|| format!("output file {}", path.display()))?;
     bar.finish_and_clear();
     emit(&Event::FileScored { rows, rows_failed: failed, elapsed: watch.elapsed() });
     if arguments.json {
@@ -216,8 +229,8 @@ fn next_part(table: &mut Table, arguments: &ScoreArguments) -> Result<Vec<Row>> 
 
 fn score_part(arguments: &ScoreArguments, scorer: &Scorer, intents: Option<&ExampleIntents>, part: Vec<Row>) -> Result<Vec<Scored>> {
     let input = |row: &Row| -> Result<(String, Option<String>), String> {
-        let proposal = arguments.proposal_column.as_ref().map(|column| row.text(column).map(str::to_owned)).transpose()?;
-        Ok((row.text(&arguments.text_column)?.to_owned(), proposal.filter(|text| !text.is_empty())))
+        let proposal = arguments.proposal_column.as_ref().map(|column| row.optional_text(column)).transpose()?.flatten();
+        Ok((row.text(&arguments.text_column)?.to_owned(), proposal.map(str::to_owned)))
     };
     let inputs: Vec<Result<(String, Option<String>), String>> = part.iter().map(input).collect();
     let mut good: Vec<(usize, ScoreInput<'_>)> = inputs
@@ -270,15 +283,20 @@ enum Writer {
 }
 
 impl Writer {
-    fn new(path: &Path, file: File, table: &Table) -> Result<Self> {
+    /// Opens `part`, which becomes `path`.
+    fn new(path: &Path, part: &Path, table: &Table) -> Result<Self> {
+        let create = || File::create(part).with_context(|| format!("output file {}", part.display()));
         if Format::of(path) == Ok(Format::JsonLines) {
-            return Ok(Self::JsonLines(BufWriter::new(file)));
+            return Ok(Self::JsonLines(BufWriter::new(create()?)));
         }
         if table.columns().is_empty() {
             bail!("output file {}: rows of JSON Lines have no fixed columns, so their output must be JSON Lines too", path.display());
         }
-        let mut writer = csv::Writer::from_writer(file);
         let added = CSV_COLUMNS.iter().map(|name| format!("baton_{name}"));
+        if let Some(taken) = added.clone().find(|name| table.columns().contains(name)) {
+            bail!("the input has a column {taken:?} already");
+        }
+        let mut writer = csv::Writer::from_writer(create()?);
         writer.write_record(table.columns().iter().cloned().chain(added))?;
         Ok(Self::Csv(Box::new(writer)))
     }
@@ -287,6 +305,9 @@ impl Writer {
         match self {
             Self::JsonLines(writer) => {
                 let mut object = scored.row.fields.clone();
+                if object.contains_key("baton") {
+                    bail!("line {}: the input has a key \"baton\" already", scored.row.line);
+                }
                 match &scored.signals {
                     Ok((signals, intents)) => {
                         let mut value = render::to_json(signals, Extras::default());

@@ -51,15 +51,24 @@ pub struct Row {
 }
 
 impl Row {
-    /// The text of a column; the error says what is wrong with this row.
+    /// The text of a column; the error says what is wrong with this row. A row with any column that is not UTF-8 is wrong, since it could not be written
+    /// back as it was.
     pub fn text(&self, column: &str) -> Result<&str, String> {
-        if self.not_utf8.iter().any(|name| name == column) {
-            return Err(format!("line {}: {column}: invalid UTF-8", self.line));
+        if let Some(name) = self.not_utf8.first() {
+            return Err(format!("line {}: {name}: invalid UTF-8", self.line));
         }
         match self.fields.get(column) {
             Some(Value::String(text)) => Ok(text),
             Some(other) => Err(format!("line {}: {column}: found {}, expected a text", self.line, kind(other))),
             None => Err(format!("line {}: {column}: missing", self.line)),
+        }
+    }
+
+    /// As [`Row::text`], where null, nothing and blanks are no text.
+    pub fn optional_text(&self, column: &str) -> Result<Option<&str>, String> {
+        match self.fields.get(column) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => Ok(Some(self.text(column)?).filter(|text| !text.trim().is_empty())),
         }
     }
 }
@@ -135,9 +144,15 @@ impl Table {
         let header = reader.headers().cloned();
         let header = header.map_err(|e| self.error("the header cannot be read", Some(e)))?;
         if header.iter().any(|name| name.contains(END_MARK)) {
-            return Err(self.error(if header.len() == 1 { "the file is empty" } else { "line 1: a quote is never closed" }, None));
+            return Err(self.error(
+                if header.len() == 1 && &header[0] == END_MARK { "the file is empty" } else { "line 1: a quote is never closed" },
+                None,
+            ));
         }
         self.columns = header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
+        if let Some(twice) = self.columns.iter().enumerate().find(|(i, name)| self.columns[..*i].contains(name)).map(|(_, name)| name) {
+            return Err(self.error(&format!("the column {twice:?} stands twice in the header"), None));
+        }
         match wanted.iter().find(|name| !self.columns.iter().any(|column| column == *name)) {
             Some(name) => Err(self.error(&format!("no column {name:?}; the columns are {:?}", self.columns), None)),
             None => Ok(()),
@@ -211,6 +226,7 @@ impl Table {
             }
         }
         let line = *line;
+        bytes.truncate(bytes.trim_ascii_end().len());
         let invalid = std::str::from_utf8(&bytes).is_err();
         match serde_json::from_str::<Map<String, Value>>(&String::from_utf8_lossy(&bytes)) {
             Ok(fields) => {
@@ -299,9 +315,9 @@ mod tests {
             ("a.csv", b"id,body\n1,x\n", "no column \"text\"; the columns are [\"id\", \"body\"]"),
             ("a.csv", b"id,text\n1,ok\n2,\"never closed\n3,x\n", "line 3: a quote is never closed"),
             ("a.csv", b"id,text\n1,a,b\n", "line 2: found 3 fields, expected 2"),
-            ("a.csv", b"\"id,text\n1,a\n", "the file is empty"),
+            ("a.csv", b"\"id,text\n1,a\n", "line 1: a quote is never closed"),
             ("a.jsonl", b"{\"text\":\"a\"}\n[1]\n", "line 2: not a JSON object (column 0)"),
-            ("a.jsonl", b"{\"text\":\"a\n", "line 1: not a JSON object (column 11)"),
+            ("a.jsonl", b"{\"text\":\"a\n", "line 1: not a JSON object (column 10)"),
             ("a.txt", b"x", "the name must end in .csv, .jsonl or .ndjson"),
         ];
         for (name, content, expected) in cases {

@@ -11,10 +11,11 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::features::FeatureCache;
+use super::features::cached_features;
 use super::labelled::{Labelled, LabelledArguments};
-use super::{ModelArguments, Outcome, load_model, print, progress_bar, render};
+use super::{ModelArguments, Outcome, bulk, load_model, print, progress_bar, render};
 use crate::config::Places;
+use crate::model::encoder::candle::{Device, open_device};
 use crate::model::examples::{self, ExampleIntent, ExamplesSpec};
 use crate::model::head::{self, Head, HeadsFile, Kind};
 use crate::model::language::LanguageSpec;
@@ -53,6 +54,9 @@ pub struct TrainArguments {
     /// Labels for which a long text takes its largest window.
     #[arg(long, value_name = "LABEL", value_delimiter = ',')]
     window_max: Vec<String>,
+    /// Layer of the trunk after which the head reads, from 1 [default: the last].
+    #[arg(long, value_name = "N")]
+    layer: Option<usize>,
     /// Rounds of cross-validation.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=20))]
     folds: u8,
@@ -100,10 +104,9 @@ pub fn run(arguments: &TrainArguments, places: &Places) -> Result<Outcome> {
             (fit_examples(arguments, places, &scorer, &data)?, None, json!({"target": "examples", "rows": data.texts.len()}))
         }
     };
-    write_package(&base, &arguments.out, &scorer, file, new_head)?;
-    let device = super::open_device(arguments.model.device.into()).map_err(|error| anyhow!(error))?;
-    let written = load::load(&arguments.out, &device).context("the written package does not load")?;
-    print(&if arguments.json { format!("{report}\n") } else { to_table(&report, &arguments.out, written.digest()) })?;
+    let device = open_device(arguments.model.device.into()).map_err(|error| anyhow!(error))?;
+    let digest = write_package(&base, &arguments.out, &scorer, &file, new_head, &device)?;
+    print(&if arguments.json { format!("{report}\n") } else { to_table(&report, &arguments.out, &digest) })?;
     Ok(Outcome::Success)
 }
 
@@ -142,16 +145,23 @@ fn fit_head(
         balanced: arguments.balanced,
         out_of_scope_label: arguments.out_of_scope_label.clone(),
         window_max: arguments.window_max.clone(),
-        pooling: scorer.file().embedding.pooling,
+        layer: arguments.layer,
         folds: usize::from(arguments.folds),
         seed: arguments.seed,
     };
+    let layer = arguments.layer.unwrap_or(scorer.trunk_layers());
+    if !(1..=scorer.trunk_layers()).contains(&layer) {
+        bail!("layer: found {layer}, expected 1 to {}", scorer.trunk_layers());
+    }
+    if let Some(expected) = head::wrong_name(&options.name) {
+        bail!("head: found {:?}, expected {expected}", options.name);
+    }
     let targets = data.targets(kind);
     train::check(&targets, &options)?;
-    let features = features(arguments, places, scorer, data)?;
+    let features = features(arguments, places, scorer, layer, data)?;
     let watch = Stopwatch::start();
     let bar = progress_bar(train::steps(&options), "fitting", false);
-    let fitted = train::fit(&features, &targets, &options, &|| bar.inc(1))?;
+    let fitted = bulk::pool().install(|| train::fit(&features, &targets, &options, &|| bar.inc(1)))?;
     bar.finish_and_clear();
     let log_loss = fitted.held_out_log_loss.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min);
     emit(&Event::HeadFitted {
@@ -175,12 +185,8 @@ fn fit_head(
     Ok((file, Some((fitted.weight, fitted.bias)), with_name(report, &options.name)))
 }
 
-fn features(arguments: &TrainArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Matrix> {
-    let mut cache = FeatureCache::open(&cache_folder(arguments.cache.as_deref(), places)?, scorer)?;
-    let bar = progress_bar(data.texts.len() as u64, "features", false);
-    let features = cache.features(scorer, &data.texts, |n| bar.inc(n as u64))?;
-    bar.finish_and_clear();
-    Ok(features)
+fn features(arguments: &TrainArguments, places: &Places, scorer: &Scorer, layer: usize, data: &Labelled) -> Result<Matrix> {
+    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, layer, &data.texts)
 }
 
 fn report(fitted: &Fitted, targets: &Targets, log_loss: f64, secs: f64) -> Value {
@@ -242,7 +248,7 @@ const MESSAGES_WITHOUT: usize = 90;
 /// without.
 fn fit_examples(arguments: &TrainArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<HeadsFile> {
     let targets = data.targets(Kind::SingleLabel);
-    let features = features(arguments, places, scorer, data)?;
+    let features = features(arguments, places, scorer, scorer.trunk_layers(), data)?;
     let (rows, present) = example_draws(&targets, &features, arguments.seed);
     if rows.is_empty() {
         bail!(
@@ -251,6 +257,7 @@ fn fit_examples(arguments: &TrainArguments, places: &Places, scorer: &Scorer, da
             examples::EXAMPLES_MIN
         );
     }
+    let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.map(f64::from).to_vec()).collect();
     let (weights, bias) = fit_logistic(&rows, &present, &vec![1.0; rows.len()], 1e-4);
     let mut file = scorer.file().clone();
     file.examples = Some(ExamplesSpec {
@@ -263,7 +270,7 @@ fn fit_examples(arguments: &TrainArguments, places: &Places, scorer: &Scorer, da
 }
 
 /// Evidence and truth of all draws.
-pub fn example_draws(targets: &Targets, features: &Matrix, seed: u64) -> (Vec<Vec<f64>>, Vec<bool>) {
+pub fn example_draws(targets: &Targets, features: &Matrix, seed: u64) -> (Vec<[f32; examples::FEATURES]>, Vec<bool>) {
     let mut random = Random::new(seed);
     let embedding = |row: usize| Embedding(features.row(row).to_vec());
     let (mut rows, mut present) = (Vec::new(), Vec::new());
@@ -280,7 +287,7 @@ pub fn example_draws(targets: &Targets, features: &Matrix, seed: u64) -> (Vec<Ve
             let Some(intent) = ExampleIntent::new(with[..count].iter().map(|row| embedding(*row)).collect()) else { continue };
             let messages = with[count..].iter().take(MESSAGES_WITH).map(|row| (*row, true));
             for (row, has) in messages.chain(without.iter().take(MESSAGES_WITHOUT).map(|row| (*row, false))) {
-                rows.push(intent.features(&embedding(row)).map(f64::from).to_vec());
+                rows.push(intent.features(&embedding(row)));
                 present.push(has);
             }
         }
@@ -288,8 +295,37 @@ pub fn example_draws(targets: &Targets, features: &Matrix, seed: u64) -> (Vec<Ve
     (rows, present)
 }
 
-/// Writes the package: heads and parity anew, the trunk's files copied unless they are there already.
-fn write_package(base: &Path, out: &Path, scorer: &Scorer, file: HeadsFile, new_head: Option<HeadWeights>) -> Result<()> {
+/// Writes the package beside `out`, lets it prove itself there, and only then puts it in place; returns its digest. Whatever fails, `out` is as before.
+fn write_package(
+    base: &Path,
+    out: &Path,
+    scorer: &Scorer,
+    file: &HeadsFile,
+    new_head: Option<HeadWeights>,
+    device: &Device,
+) -> Result<String> {
+    let name = out.file_name().ok_or_else(|| anyhow!("output folder {}: has no name", out.display()))?;
+    let beside = out.with_file_name(format!("{}.new", name.to_string_lossy()));
+    fs::create_dir(&beside).with_context(|| format!("folder {}, where the package is proved", beside.display()))?;
+    let written = write_and_prove(base, &beside, scorer, file, new_head, device).and_then(|digest| {
+        put_in_place(&beside, out).with_context(|| format!("output folder {}", out.display()))?;
+        Ok(digest)
+    });
+    if beside.exists() {
+        // What is left of it is of no use to anybody; if it cannot be removed, the next run says so.
+        drop(fs::remove_dir_all(&beside));
+    }
+    written
+}
+
+fn write_and_prove(
+    base: &Path,
+    folder: &Path,
+    scorer: &Scorer,
+    file: &HeadsFile,
+    new_head: Option<HeadWeights>,
+    device: &Device,
+) -> Result<String> {
     let files = PackageFiles::read(base)?;
     let mut heads = Vec::with_capacity(file.heads.len());
     for (i, spec) in file.heads.iter().enumerate() {
@@ -302,23 +338,29 @@ fn write_package(base: &Path, out: &Path, scorer: &Scorer, file: HeadsFile, new_
         let built = Head::new(spec.clone(), weight, bias, &format!("heads[{i}]"));
         heads.push(built.map_err(|faults| anyhow!("the fitted head is not sound: {}", faults[0]))?);
     }
-    let parity = parity_with_heads(&files, &heads)?;
-    fs::create_dir_all(out).with_context(|| format!("output folder {}", out.display()))?;
-    for (name, bytes) in [(config::FILE, &files.config), (tokenizer::FILE, &files.tokenizer), (TRUNK_FILE, &files.trunk)] {
-        if !out.join(name).exists() {
-            write(&out.join(name), bytes)?;
-        }
+    let heads_json = [serde_json::to_vec_pretty(&file)?, b"\n".to_vec()].concat();
+    let contents = [
+        (config::FILE, files.config.clone()),
+        (tokenizer::FILE, files.tokenizer.clone()),
+        (TRUNK_FILE, files.trunk.clone()),
+        (head::WEIGHTS_FILE, safetensors_of(&heads)?),
+        (head::FILE, heads_json),
+        (parity::FILE, parity_with_heads(&files, scorer, &heads)?),
+    ];
+    for (name, bytes) in contents {
+        fs::write(folder.join(name), bytes).with_context(|| format!("file {}", folder.join(name).display()))?;
     }
-    write(&out.join(head::WEIGHTS_FILE), &safetensors_of(&heads)?)?;
-    write(&out.join(head::FILE), &[serde_json::to_vec_pretty(&file)?, b"\n".to_vec()].concat())?;
-    write(&out.join(parity::FILE), &parity)
+    let proved = load::load(folder, device).context("the fitted package does not serve")?;
+    Ok(proved.digest().to_owned())
 }
 
-/// Written beside and renamed, so that a killed run leaves the old file or the new one.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension("new");
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    written.with_context(|| format!("output file {}", path.display()))
+/// A new folder is renamed whole. In a folder that is there, the files of the heads are renamed one by one: a run killed in between leaves a package
+/// whose parity fails, which is refused and says why.
+fn put_in_place(beside: &Path, out: &Path) -> std::io::Result<()> {
+    if !out.exists() {
+        return fs::rename(beside, out);
+    }
+    [head::WEIGHTS_FILE, head::FILE, parity::FILE].iter().try_for_each(|name| fs::rename(beside.join(name), out.join(name)))
 }
 
 fn safetensors_of(heads: &[Head]) -> Result<Vec<u8>> {
@@ -336,14 +378,19 @@ fn safetensors_of(heads: &[Head]) -> Result<Vec<u8>> {
     Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, None)?)
 }
 
-/// The reference answers with the new heads': computed in f64 from the reference vectors, apart from the code that serves.
-fn parity_with_heads(files: &PackageFiles, heads: &[Head]) -> Result<Vec<u8>> {
+/// The reference answers with the new heads': computed in f64, apart from the code that serves, from the reference vectors of the last layer, and for
+/// another layer from the vectors of this engine, which has just proved itself on the last.
+fn parity_with_heads(files: &PackageFiles, scorer: &Scorer, heads: &[Head]) -> Result<Vec<u8>> {
     let mut file: ParityFile = parity::parse(&files.parity).map_err(|faults| anyhow!("{}", faults[0]))?;
     for text in &mut file.texts {
         let known: Vec<String> = text.probabilities.keys().cloned().collect();
         known.iter().filter(|name| !heads.iter().any(|head| head.name() == *name)).for_each(|name| drop(text.probabilities.remove(name)));
-        for head in heads.iter().filter(|head| head.spec.normalize && head.spec.input == head::Input::Message) {
-            text.probabilities.insert(head.name().to_owned(), reference_probabilities(head, &text.embedding));
+        for head in heads.iter().filter(|head| head.reads_features()) {
+            let layer = scorer.layer_of(head);
+            let is_embedding = layer == scorer.trunk_layers() && scorer.file().embedding.pooling == head::Pooling::Mean;
+            let features = if is_embedding { None } else { scorer.features(&[&text.text], layer)?.remove(0) };
+            let features = features.map_or_else(|| text.embedding.clone(), |features| features.0);
+            text.probabilities.insert(head.name().to_owned(), reference_probabilities(head, &features));
         }
     }
     let mut out = Vec::new();
@@ -362,8 +409,9 @@ fn reference_probabilities(head: &Head, embedding: &[f32]) -> Vec<f32> {
     let u: Vec<f64> = weight.chunks_exact(embedding.len()).enumerate().map(logit).collect();
     match head.spec.kind {
         Kind::SingleLabel => {
-            let sum: f64 = u.iter().map(|u| u.exp()).sum();
-            u.iter().map(|u| (u.exp() / sum) as f32).collect()
+            let largest = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = u.iter().map(|u| (u - largest).exp()).sum();
+            u.iter().map(|u| ((u - largest).exp() / sum) as f32).collect()
         }
         Kind::MultiLabel => u.iter().map(|u| (1.0 / (1.0 + (-u).exp())) as f32).collect(),
     }

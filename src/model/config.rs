@@ -30,6 +30,8 @@ const HARMLESS: &[&str] = &[
 
 /// Largest value taken for any size; beyond it a file is damaged or hostile.
 const SIZE_MAX: usize = 1 << 20;
+/// Most layers; the largest encoders have fewer than a hundred.
+const LAYERS_MAX: usize = 256;
 
 /// The shape of the trunk.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +95,7 @@ pub fn parse(text: &[u8]) -> Result<TrunkConfig, Vec<Fault>> {
         family: family.unwrap_or(Family::Bert),
         vocab_size: keys.size("vocab_size"),
         hidden_size: keys.size("hidden_size"),
-        num_hidden_layers: keys.size("num_hidden_layers"),
+        num_hidden_layers: keys.size_up_to("num_hidden_layers", LAYERS_MAX),
         num_attention_heads: keys.size("num_attention_heads"),
         intermediate_size: keys.size("intermediate_size"),
         hidden_act: keys
@@ -127,10 +129,14 @@ impl Keys {
     }
 
     fn size(&mut self, key: &str) -> usize {
-        let expected = format!("a whole number in 1..={SIZE_MAX}");
+        self.size_up_to(key, SIZE_MAX)
+    }
+
+    fn size_up_to(&mut self, key: &str, most: usize) -> usize {
+        let expected = format!("a whole number in 1..={most}");
         let Some(value) = self.take(key, &expected) else { return 1 };
         match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
-            Some(n @ 1..=SIZE_MAX) => n,
+            Some(n) if (1..=most).contains(&n) => n,
             _ => {
                 self.fault(key, value.to_string(), expected);
                 1

@@ -1,6 +1,6 @@
-//! Token ids → hidden states of the last layer: the one interface of all engines.
+//! Token ids → hidden states of chosen layers: the one interface of all engines.
 //!
-//! In: sequences of ids, special tokens included, of any lengths. Out: for each sequence a `[tokens, hidden_size]` matrix of `f32`, unpadded.
+//! In: sequences of ids, special tokens included, of any lengths. Out: for each layer and sequence a `[tokens, hidden_size]` matrix of `f32`, unpadded.
 //! No tensor type crosses this border, so that an engine can be exchanged.
 //! Guarantees of every engine: the states of a sequence do not depend on what else is in the batch (within 1e-5), and are finite or an error.
 
@@ -36,8 +36,12 @@ pub trait Encoder: Send + Sync {
     /// Width of a hidden state.
     fn hidden_size(&self) -> usize;
 
-    /// Hidden states of the last layer. Sequences are not empty, not longer than the position table, and hold ids of the vocabulary.
-    fn encode(&self, sequences: &[&[u32]]) -> Result<HiddenStates, EncodeError>;
+    /// Number of layers; the output of the last is layer `layers()`, that of the first is layer 1.
+    fn layers(&self) -> usize;
+
+    /// Hidden states after each of the given layers, which ascend. Sequences are not empty, not longer than the position table, and hold ids of the
+    /// vocabulary.
+    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError>;
 }
 
 /// The hidden states of several sequences, one after the other.

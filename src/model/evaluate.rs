@@ -23,12 +23,21 @@ pub struct SingleRow {
     pub truth: Option<LabelIndex>,
     /// The label that the head chooses among those in scope.
     pub chosen: LabelIndex,
-    /// Calibrated probability of `chosen`.
-    pub confidence: f32,
+    /// What calibration is measured on; `None` for a row that no label of the head can be right for.
+    pub said: Option<Said>,
     /// p(in scope), if the head has it.
     pub in_scope: Option<f32>,
     /// Whether the head lets the label stand.
     pub accepted: bool,
+}
+
+/// The label with which a head answers, "out of scope" among them, as calibration sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// Its calibrated probability.
+    pub confidence: f32,
+    /// Whether it is the truth.
+    pub right: bool,
 }
 
 /// One row of a multi-label head.
@@ -53,7 +62,8 @@ pub struct Evaluation {
     pub macro_f1: Figure,
     /// Mean of recall over the labels that have rows.
     pub macro_recall: Figure,
-    /// Σ bins (rows in bin / rows) · |mean confidence − share right|; multi-label: the mean over labels of the same for p(label).
+    /// Σ bins (rows in bin / rows) · |mean confidence − share right|, over all rows, "out of scope" counting as a label where the head has one;
+    /// multi-label: the mean over labels of the same for p(label).
     pub calibration_error: f64,
     /// What a perfectly calibrated model shows with these confidences at this size, on average.
     pub calibration_error_if_perfect: f64,
@@ -117,8 +127,7 @@ pub fn single(rows: &[SingleRow], labels: usize) -> Evaluation {
     let inside: Vec<&SingleRow> = rows.iter().filter(|row| row.truth.is_some()).collect();
     let pairs: Vec<(Vec<LabelIndex>, Vec<LabelIndex>)> =
         inside.iter().map(|row| (row.truth.into_iter().collect(), vec![row.chosen])).collect();
-    let confidences: Vec<f32> = inside.iter().map(|row| row.confidence).collect();
-    let right: Vec<bool> = inside.iter().map(|row| row.truth == Some(row.chosen)).collect();
+    let (confidences, right): (Vec<f32>, Vec<bool>) = rows.iter().filter_map(|row| row.said).map(|s| (s.confidence, s.right)).unzip();
     let correct_with_scope = rows.iter().filter(|row| match row.truth {
         Some(truth) => row.accepted && row.chosen == truth,
         None => !row.accepted,
@@ -267,7 +276,8 @@ mod tests {
     use super::*;
 
     fn row(truth: Option<usize>, chosen: usize, confidence: f32, in_scope: f32) -> SingleRow {
-        SingleRow { truth, chosen, confidence, in_scope: Some(in_scope), accepted: in_scope >= 0.5 }
+        let said = Some(Said { confidence, right: truth == Some(chosen) });
+        SingleRow { truth, chosen, said, in_scope: Some(in_scope), accepted: in_scope >= 0.5 }
     }
 
     #[test]

@@ -44,7 +44,12 @@ impl ExamplesSpec {
 
     /// p(the message has this intent).
     pub fn probability(&self, intent: &ExampleIntent, message: &Embedding) -> Probability {
-        Probability::clamped(sigmoid(dot(&self.weights, &intent.features(message)) + self.bias))
+        self.probability_of(&intent.features(message))
+    }
+
+    /// The same from the evidence.
+    pub fn probability_of(&self, evidence: &[f32; FEATURES]) -> Probability {
+        Probability::clamped(sigmoid(dot(&self.weights, evidence) + self.bias))
     }
 }
 

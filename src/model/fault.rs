@@ -27,13 +27,18 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.file)?;
+        if !self.file.is_empty() {
+            write!(f, "{}: ", self.file)?;
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
         write!(f, "found {}, expected {}", self.found, self.expected)
     }
 }
+
+/// Faults that a message shows: a file of another model has hundreds, all of one kind.
+const FAULTS_SHOWN: usize = 32;
 
 /// A package that cannot be served, with all faults that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +52,13 @@ pub struct PackageError {
 impl fmt::Display for PackageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "model package {} cannot be served", self.package)?;
-        for fault in &self.faults {
+        for fault in self.faults.iter().take(FAULTS_SHOWN) {
             write!(f, "\n  {fault}")?;
         }
-        Ok(())
+        match self.faults.len().saturating_sub(FAULTS_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Head`] is both, checked. `z = weight x + bias` are the logits, `u = z / temperature + bias` the calibrated ones (Guo et al. 2017, "On
 //! Calibration of Modern Neural Networks", with a bias a label), and p their softmax or sigmoid.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub struct HeadSpec {
     pub pooling: Pooling,
     /// Whether that vector is scaled to unit length.
     pub normalize: bool,
+    /// After which layer of the trunk, from 1; the last where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
     /// The labels, in the order of the weight rows.
     pub labels: Vec<String>,
     /// One, or one a label; above 0.
@@ -215,12 +219,27 @@ impl Head {
         self.out_of_scope
     }
 
+    /// Whether it reads what `Scorer::features` gives: the mean of the message, of unit length.
+    pub fn reads_features(&self) -> bool {
+        self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize
+    }
+
     /// Raw logits z of one input vector.
     pub fn logits(&self, x: &[f32]) -> Result<Vec<f32>, NotFinite> {
         let inputs = self.weight.len() / self.labels.len();
         assert_eq!(x.len(), inputs, "head {} reads vectors of its own width", self.name());
         let z: Vec<f32> = self.weight.chunks_exact(inputs).zip(&self.bias).map(|(row, b)| dot(row, x) + b).collect();
         if z.iter().all(|v| v.is_finite()) { Ok(z) } else { Err(NotFinite) }
+    }
+
+    /// What the head says of one input vector.
+    pub fn answer(&self, x: &[f32]) -> Result<HeadAnswer, NotFinite> {
+        let z = self.logits(x)?;
+        let probabilities = self.probabilities(&z);
+        let in_scope = self.in_scope(&z, &probabilities);
+        // Finite logits can leave the range of f32 under a small temperature or a large weight of the scope.
+        let finite = probabilities.iter().chain(&in_scope).all(|p| p.is_finite());
+        if finite { Ok(HeadAnswer { probabilities, in_scope }) } else { Err(NotFinite) }
     }
 
     /// Calibrated probabilities of logits z.
@@ -244,16 +263,16 @@ impl Head {
         Some(sigmoid(dot(&scope.weights, &self.scope_features(z, p)) + scope.bias))
     }
 
-    /// Puts the windows of one text together: labels of `window_max` take their largest p, the others the mean weighted by tokens; a single-label
+    /// Puts the windows of one text together, each with its number of tokens: labels of `window_max` take their largest p, the others the mean weighted by tokens; a single-label
     /// head keeps the sum 1 by scaling the others. p(in scope) is the largest of the windows.
-    pub fn combine(&self, windows: &[WindowScore]) -> HeadAnswer {
-        let [first, rest @ ..] = windows else { unreachable!("a text with a head's answer has a window") };
+    pub fn combine(&self, windows: &[(usize, HeadAnswer)]) -> HeadAnswer {
+        let [(_, first), rest @ ..] = windows else { unreachable!("a text with a head's answer has a window") };
         if rest.is_empty() {
-            return HeadAnswer { probabilities: first.probabilities.clone(), in_scope: first.in_scope };
+            return first.clone();
         }
-        let tokens: usize = windows.iter().map(|w| w.tokens).sum();
-        let mean = |label: usize| windows.iter().map(|w| w.probabilities[label] * w.tokens as f32).sum::<f32>() / tokens as f32;
-        let largest = |label: usize| windows.iter().map(|w| w.probabilities[label]).fold(0.0, f32::max);
+        let tokens: usize = windows.iter().map(|(tokens, _)| tokens).sum();
+        let mean = |label: usize| windows.iter().map(|(n, w)| w.probabilities[label] * *n as f32).sum::<f32>() / tokens as f32;
+        let largest = |label: usize| windows.iter().map(|(_, w)| w.probabilities[label]).fold(0.0, f32::max);
         let mut p: Vec<f32> = (0..self.labels.len()).map(|l| if self.window_max[l] { largest(l) } else { mean(l) }).collect();
         if self.spec.kind == Kind::SingleLabel {
             let share = |max: bool| -> f32 { p.iter().zip(&self.window_max).filter(|(_, m)| **m == max).map(|(p, _)| p).sum() };
@@ -263,7 +282,7 @@ impl Head {
                 *p *= if *max { keep } else { scale };
             }
         }
-        HeadAnswer { probabilities: p, in_scope: windows.iter().filter_map(|w| w.in_scope).reduce(f32::max) }
+        HeadAnswer { probabilities: p, in_scope: windows.iter().filter_map(|(_, w)| w.in_scope).reduce(f32::max) }
     }
 
     /// Index of the chosen label, scope not regarded.
@@ -297,20 +316,9 @@ impl Head {
     }
 }
 
-/// What a head says of one text.
+/// What a head says of one window, or of a whole text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadAnswer {
-    /// Calibrated, one a label.
-    pub probabilities: Vec<f32>,
-    /// p(in scope), if the head has it.
-    pub in_scope: Option<f32>,
-}
-
-/// What a head says of one window.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WindowScore {
-    /// Tokens of the window: its weight in the mean.
-    pub tokens: usize,
     /// Calibrated, one a label.
     pub probabilities: Vec<f32>,
     /// p(in scope), if the head has it.
@@ -333,8 +341,13 @@ fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
     let (fewest, most) = if spec.kind == Kind::SingleLabel { (2, LABELS_MAX) } else { (1, LABELS_MAX) };
     if !(fewest..=most).contains(&labels) {
         fault("labels", format!("{labels} labels"), format!("{fewest} to {most}"));
+        return;
     }
-    if let Some(twice) = spec.labels.iter().enumerate().find(|(i, label)| spec.labels[..*i].contains(label)).map(|(_, label)| label) {
+    if let Some(wrong) = wrong_name(&spec.name) {
+        fault("name", format!("{:?}", spec.name), wrong);
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = spec.labels.iter().find(|label| !seen.insert(label.as_str())) {
         fault("labels", format!("{twice:?} twice"), "each label once".into());
     }
     if spec.temperature.len() != 1 && spec.temperature.len() != labels {
@@ -353,11 +366,11 @@ fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
     let thresholds = if spec.kind == Kind::MultiLabel { labels } else { 0 };
     if spec.thresholds.len() != thresholds {
         fault("thresholds", format!("{} values", spec.thresholds.len()), format!("{thresholds}"));
+    } else if let Some(v) = spec.thresholds.iter().find(|v| !(0.0..=1.0).contains(*v)) {
+        fault("thresholds", v.to_string(), "numbers in 0..=1".into());
     }
-    for name in &spec.window_max {
-        if !spec.labels.contains(name) {
-            fault("window_max", format!("{name:?}"), "labels of this head".into());
-        }
+    if let Some(name) = spec.window_max.iter().find(|name| !seen.contains(name.as_str())) {
+        fault("window_max", format!("{name:?}"), "labels of this head".into());
     }
     let Some(scope) = &spec.scope else { return };
     if let Some(name) = scope.out_of_scope_label.as_ref().filter(|name| !spec.labels.contains(name)) {
@@ -367,6 +380,20 @@ fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
     if scope.weights.len() != features || scope.weights.iter().chain([&scope.bias, &scope.threshold]).any(|v| !v.is_finite()) {
         fault("scope.weights", format!("{:?}", scope.weights), format!("{features} finite numbers"));
     }
+}
+
+/// Longest name of a head.
+const NAME_CHARS_MAX: usize = 64;
+/// Names that stand beside the heads in results.
+const NAMES_TAKEN: &[&str] = &["text", "language", "lexical", "windows", "embedding", "sentences", "example_intents", "examples", "error"];
+
+/// What the name of a head should be, if it is not.
+pub fn wrong_name(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
+        return Some(format!("1 to {NAME_CHARS_MAX} letters, digits, _ or -"));
+    }
+    NAMES_TAKEN.contains(&name).then(|| "a name that results do not use themselves".to_owned())
 }
 
 /// Reads `heads.json` alone.
@@ -381,7 +408,7 @@ pub fn parse(bytes: &[u8]) -> Result<HeadsFile, Vec<Fault>> {
     if file.heads.len() > HEADS_MAX {
         fault("heads", format!("{} heads", file.heads.len()), format!("at most {HEADS_MAX}"));
     }
-    for (i, head) in file.heads.iter().enumerate() {
+    for (i, head) in file.heads.iter().enumerate().take(HEADS_MAX) {
         if file.heads[..i].iter().any(|other| other.name == head.name) {
             fault(&format!("heads[{i}].name"), format!("{:?} twice", head.name), "each head once".into());
         }
@@ -458,6 +485,7 @@ pub(crate) mod tests {
             input: Input::Message,
             pooling: Pooling::Mean,
             normalize: true,
+            layer: None,
             labels: ["a", "b", "other"].map(String::from).to_vec(),
             temperature: vec![2.0],
             bias: vec![0.0; 3],
@@ -497,7 +525,7 @@ pub(crate) mod tests {
 
     #[test]
     fn windows_take_the_largest_for_safety_labels_and_the_mean_for_others() {
-        let window = |tokens, p: [f32; 3]| WindowScore { tokens, probabilities: p.to_vec(), in_scope: Some(p[0]) };
+        let window = |tokens: usize, p: [f32; 3]| (tokens, HeadAnswer { probabilities: p.to_vec(), in_scope: Some(p[0]) });
         let HeadAnswer { probabilities: p, in_scope } = head(spec()).combine(&[window(30, [0.8, 0.1, 0.1]), window(10, [0.2, 0.7, 0.1])]);
         assert!((p[1] - 0.7).abs() < 1e-6, "{p:?}");
         assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6 && p[0] / p[2] > 6.4 && p[0] / p[2] < 6.6, "{p:?}");

@@ -71,7 +71,8 @@ fn overlaps_any(span: Span, findings: &[Finding]) -> bool {
 fn bounded(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|finding| (importance(finding.kind), finding.span.start, finding.span.end));
     if let Some(over) = findings.get(FINDINGS_MAX..) {
-        // More personal data than the bound, so that all that is kept is personal data: the last finding stretches over the rest, since masking too much does less harm.
+        // More personal data than the bound, so that all that is kept is personal data: the last finding stretches over
+        // the rest, since masking too much does less harm.
         let hidden_end = over.iter().filter(|finding| is_personal(finding.kind)).map(|finding| finding.span.end).max();
         findings.truncate(FINDINGS_MAX);
         if let (Some(end), Some(last)) = (hidden_end, findings.last_mut()) {

@@ -7,10 +7,9 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use candle_core::Device;
 use sha2::{Digest, Sha256};
 
-use super::encoder::candle::CandleEncoder;
+use super::encoder::candle::{CandleEncoder, Device};
 use super::fault::{Fault, PackageError};
 use super::head::HeadsFile;
 use super::lexical::Lexicon;
@@ -46,6 +45,9 @@ pub struct PackageFiles {
 impl PackageFiles {
     /// Reads all files of a folder; every one that is missing is named.
     pub fn read(folder: &Path) -> Result<Self, PackageError> {
+        if !folder.is_dir() {
+            return Err(error(folder, vec![Fault::new("", "", "no such folder", "a folder with a model package")]));
+        }
         let mut faults = Vec::new();
         let mut file = |name: &str, bytes_max: u64, may_be_missing: bool| {
             let path = folder.join(name);
@@ -80,9 +82,9 @@ fn build(files: &PackageFiles, device: &Device) -> Result<Scorer, Vec<Fault>> {
     let heads_file = head::parse(&files.heads)?;
     let parity_file = parity::parse(&files.parity)?;
     let tokenizer = Tokenizer::read(&files.tokenizer, config.vocab_size)?;
-    check_lengths(&heads_file, &config, &tokenizer)?;
+    check_sizes(&heads_file, &config, &tokenizer)?;
     let heads = head::assemble(&heads_file, &files.head_weights, config.hidden_size)?;
-    let mut weights = Weights::read(TRUNK_FILE, &files.trunk)?;
+    let mut weights = Weights::read_trunk(TRUNK_FILE, &files.trunk)?;
     let trunk = encoder::take_trunk(&mut weights, &config);
     let faults = weights.finish();
     if !faults.is_empty() {
@@ -104,12 +106,18 @@ fn build(files: &PackageFiles, device: &Device) -> Result<Scorer, Vec<Fault>> {
     Ok(scorer)
 }
 
-fn check_lengths(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Tokenizer) -> Result<(), Vec<Fault>> {
+fn check_sizes(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Tokenizer) -> Result<(), Vec<Fault>> {
     let (least, most) = (tokenizer.specials_per_window() + 1, config.max_position_embeddings);
     let mut faults: Vec<Fault> = heads.language.iter().flat_map(|guard| guard.check()).collect();
     faults.extend(heads.examples.iter().flat_map(|examples| examples.check()));
     if !(least..=most).contains(&heads.max_seq_len) {
         faults.push(Fault::new(head::FILE, "max_seq_len", heads.max_seq_len.to_string(), format!("{least} to {most}, the position table")));
+    }
+    for (i, layer) in heads.heads.iter().enumerate().filter_map(|(i, head)| Some((i, head.layer?))) {
+        if !(1..=config.num_hidden_layers).contains(&layer) {
+            let expected = format!("1 to {}, the layers of the trunk", config.num_hidden_layers);
+            faults.push(Fault::new(head::FILE, format!("heads[{i}].layer"), layer.to_string(), expected));
+        }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

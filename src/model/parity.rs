@@ -88,6 +88,10 @@ pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreErro
         if difference.is_none_or(|d| d > tolerance.embedding) {
             fault("embedding", describe(difference), format!("at most {}", tolerance.embedding));
         }
+        let named: Vec<&str> = found.probabilities.iter().map(|(head, _)| head.as_str()).collect();
+        if let Some(head) = expected.probabilities.keys().find(|head| !named.contains(&head.as_str())) {
+            fault(&format!("probabilities.{head}"), "a head".to_owned(), format!("one of those that read the message: {named:?}"));
+        }
         for (head, probabilities) in &found.probabilities {
             let reference = expected.probabilities.get(head).map_or(&[][..], Vec::as_slice);
             let difference = largest_difference(probabilities, reference);

@@ -9,9 +9,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::encoder::{EncodeError, Encoder};
+use super::encoder::{EncodeError, Encoder, HiddenStates};
 use super::examples::{ExampleIntent, ExamplesSpec, unit};
-use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling, WindowScore};
+use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling};
 use super::lexical::Lexicon;
 use super::tokenizer::{Tokenizer, Tokens};
 use super::{sentence, window};
@@ -79,18 +79,54 @@ impl std::error::Error for ScoreError {
     }
 }
 
+/// A message with its tokens, cut into windows: all that can be done before the trunk runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    message: Text,
+    proposal: Option<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text {
+    text: String,
+    tokens: Tokens,
+    ranges: Vec<Range<usize>>,
+    dropped: usize,
+    /// Tokens that the trunk will read, special ones included.
+    cost: usize,
+}
+
+impl Prepared {
+    /// Tokens that the trunk will read, special ones included.
+    pub fn cost_tokens(&self) -> usize {
+        self.message.cost + self.proposal.as_ref().map_or(0, |proposal| proposal.cost)
+    }
+}
+
 /// What the trunk says of one text before any head has read it.
 struct Encoded {
-    tokens: Tokens,
     windows: Vec<EncodedWindow>,
-    dropped: usize,
     sentences: Vec<Sentence>,
 }
 
 struct EncodedWindow {
-    range: Range<usize>,
+    tokens: usize,
+    /// By layer, as they were asked for.
+    layers: Vec<Pooled>,
+}
+
+/// The states of one window after one layer.
+struct Pooled {
     mean: Vec<f32>,
     cls: Vec<f32>,
+}
+
+/// Which vector of a window.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Index into the layers that were asked for.
+    layer: usize,
+    pooling: Pooling,
 }
 
 /// The uncalibrated side of one text, for parity with the reference library; see [`Scorer::reference`].
@@ -106,33 +142,58 @@ pub struct Reference {
 impl Scorer {
     /// Signals of each input, in order. The whole batch fails together: what can fail is the engine, not a text.
     pub fn score(&self, inputs: &[ScoreInput<'_>]) -> Result<Vec<Signals>, ScoreError> {
+        let prepared: Vec<Prepared> = inputs.iter().map(|input| self.prepare(*input)).collect();
+        self.score_prepared(&prepared.iter().collect::<Vec<_>>())
+    }
+
+    /// The tokens of an input. A proposal is left out where no head reads it.
+    pub fn prepare(&self, input: ScoreInput<'_>) -> Prepared {
         let wants_proposals = self.heads.iter().any(|head| head.spec.input == Input::Pair);
-        let proposals = inputs.iter().filter_map(|input| input.proposal.filter(|_| wants_proposals));
-        let texts: Vec<&str> = inputs.iter().map(|input| input.text).chain(proposals).collect();
-        let mut encoded = self.encode(&texts)?;
+        let proposal = input.proposal.filter(|_| wants_proposals);
+        Prepared { message: self.text(input.text), proposal: proposal.map(|text| self.text(text)) }
+    }
+
+    /// As [`Scorer::score`], for inputs whose tokens are there.
+    pub fn score_prepared(&self, inputs: &[&Prepared]) -> Result<Vec<Signals>, ScoreError> {
+        let proposals = inputs.iter().filter_map(|input| input.proposal.as_ref());
+        let texts: Vec<&Text> = inputs.iter().map(|input| &input.message).chain(proposals).collect();
+        let mut encoded = self.encode(&texts, &self.layers())?;
         let mut proposals = encoded.split_off(inputs.len()).into_iter();
         let paired = inputs.iter().zip(encoded).map(|(input, message)| {
-            let proposal = input.proposal.filter(|_| wants_proposals).and_then(|_| proposals.next());
-            self.signals(input.text, message, proposal)
+            let proposal = input.proposal.as_ref().and_then(|_| proposals.next());
+            self.signals(&input.message, message, proposal.as_ref())
         });
         paired.collect()
     }
 
-    /// Unit vectors of texts, `None` where a text has no token.
+    /// Embeddings of texts, `None` where a text has no token.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        Ok(self.encode(texts)?.iter().map(|text| self.embedding(text)).collect())
+        self.vectors(texts, self.encoder.layers(), self.file.embedding.pooling)
+    }
+
+    /// What heads are fitted on: the mean of each text after a layer, of unit length; `None` where a text has no token.
+    pub fn features(&self, texts: &[&str], layer: usize) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        self.vectors(texts, layer, Pooling::Mean)
+    }
+
+    fn vectors(&self, texts: &[&str], layer: usize, pooling: Pooling) -> Result<Vec<Option<Embedding>>, ScoreError> {
+        let texts: Vec<Text> = texts.iter().map(|text| self.text(text)).collect();
+        let encoded = self.encode(&texts.iter().collect::<Vec<_>>(), &[layer])?;
+        let vector = |text: &Encoded| (!text.windows.is_empty()).then(|| unit(pooled(text, Reading { layer: 0, pooling }, false)));
+        Ok(encoded.iter().map(vector).collect())
     }
 
     /// What the reference library computes as well, without guard and scope. Texts without a token are left out of the comparison by the caller.
     pub fn reference(&self, text: &str) -> Result<Reference, ScoreError> {
-        let encoded = self.encode(&[text])?.remove(0);
-        let ids = encoded.windows.first().map_or(0..0, |w| w.range.clone());
+        let text = self.text(text);
+        let encoded = self.encode(&[&text], &self.layers())?.remove(0);
+        let ids = text.ranges.first().cloned().unwrap_or(0..0);
         let mut probabilities = Vec::new();
         for head in self.heads.iter().filter(|head| head.spec.input == Input::Message && !encoded.windows.is_empty()) {
             probabilities.push((head.name().to_owned(), self.read_head(head, &encoded, None)?.probabilities));
         }
         Ok(Reference {
-            input_ids: self.tokenizer.window(&encoded.tokens.ids[ids]),
+            input_ids: self.tokenizer.window(&text.tokens.ids[ids]),
             embedding: self.embedding(&encoded).unwrap_or(Embedding(Vec::new())),
             probabilities,
         })
@@ -148,17 +209,30 @@ impl Scorer {
         super::language::features(text, &self.tokenizer.encode(text))
     }
 
-    /// Calibrated probabilities of one head for an embedding that was computed before (by [`Scorer::embed`]); `None` where the head reads something
-    /// else.
-    pub fn head_on_embedding(&self, head: &Head, embedding: &Embedding) -> Result<Option<HeadAnswer>, ScoreError> {
-        let reads_embedding = head.spec.input == Input::Message && head.spec.pooling == self.file.embedding.pooling && head.spec.normalize;
-        if !reads_embedding {
+    /// What a head says of a vector that [`Scorer::features`] gave for its layer; `None` where the head reads something else.
+    pub fn head_on_features(&self, head: &Head, features: &Embedding) -> Result<Option<HeadAnswer>, ScoreError> {
+        if !head.reads_features() {
             return Ok(None);
         }
-        let z = head.logits(&embedding.0).map_err(|_| not_finite(head))?;
-        let p = head.probabilities(&z);
-        let in_scope = head.in_scope(&z, &p);
-        Ok(Some(HeadAnswer { probabilities: p, in_scope }))
+        head.answer(&features.0).map(Some).map_err(|_| not_finite(head))
+    }
+
+    /// After which layer a head reads.
+    pub fn layer_of(&self, head: &Head) -> usize {
+        head.spec.layer.unwrap_or(self.encoder.layers())
+    }
+
+    /// Number of layers of the trunk.
+    pub fn trunk_layers(&self) -> usize {
+        self.encoder.layers()
+    }
+
+    /// Every layer that somebody reads, ascending; the last is that of the embedding.
+    fn layers(&self) -> Vec<usize> {
+        let mut layers: Vec<usize> = self.heads.iter().map(|head| self.layer_of(head)).chain([self.encoder.layers()]).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        layers
     }
 
     /// An intent from the texts of its examples.
@@ -211,8 +285,16 @@ impl Scorer {
         if self.encoder.device() == "cpu" { BATCH_TOKENS_CPU } else { BATCH_TOKENS_GPU }
     }
 
-    fn signals(&self, text: &str, message: Encoded, proposal: Option<Encoded>) -> Result<Signals, ScoreError> {
-        let language = self.language(text, &message);
+    fn text(&self, text: &str) -> Text {
+        let tokens = self.tokenizer.encode(text);
+        let specials = self.tokenizer.specials_per_window();
+        let (ranges, dropped) = window::cut(tokens.ids.len(), self.file.max_seq_len - specials);
+        let cost = ranges.iter().map(|range| range.len() + specials).sum();
+        Text { text: text.to_owned(), tokens, ranges, dropped, cost }
+    }
+
+    fn signals(&self, text: &Text, message: Encoded, proposal: Option<&Encoded>) -> Result<Signals, ScoreError> {
+        let language = self.language(text);
         let mut signals = Signals {
             language,
             sentiment: Err(Absence::NotInModel),
@@ -222,21 +304,19 @@ impl Scorer {
             other_heads: Vec::new(),
             embedding: self.embedding(&message).ok_or(Absence::NoText),
             sentences: Vec::new(),
-            lexical: self.lexicon.find(text),
-            windows: Windows { scored: message.windows.len(), dropped: message.dropped, bytes_unread: message.tokens.bytes_unread },
+            lexical: self.lexicon.find(&text.text),
+            windows: Windows { scored: text.ranges.len(), dropped: text.dropped, bytes_unread: text.tokens.bytes_unread },
         };
         for head in &self.heads {
             let absence = match language {
                 Err(absence) => Some(absence),
                 Ok(LanguageKnown { known: false, .. }) => Some(Absence::Language),
-                Ok(_) if head.spec.input == Input::Pair && proposal.as_ref().is_none_or(|p| p.windows.is_empty()) => {
-                    Some(Absence::NoProposal)
-                }
+                Ok(_) if head.spec.input == Input::Pair && proposal.is_none_or(|p| p.windows.is_empty()) => Some(Absence::NoProposal),
                 Ok(_) => None,
             };
             let answer = match absence {
                 Some(absence) => Err(absence),
-                None => Ok(self.read_head(head, &message, proposal.as_ref())?),
+                None => Ok(self.read_head(head, &message, proposal)?),
             };
             signals.put(head, answer);
         }
@@ -244,71 +324,67 @@ impl Scorer {
         Ok(signals)
     }
 
-    fn language(&self, text: &str, message: &Encoded) -> Result<LanguageKnown, Absence> {
-        if message.windows.is_empty() {
+    fn language(&self, text: &Text) -> Result<LanguageKnown, Absence> {
+        if text.ranges.is_empty() {
             return Err(Absence::NoText);
         }
         let certain = LanguageKnown { probability: Probability::clamped(1.0), known: true };
-        Ok(self.file.language.as_ref().map_or(certain, |guard| guard.judge(text, &message.tokens)))
+        Ok(self.file.language.as_ref().map_or(certain, |guard| guard.judge(&text.text, &text.tokens)))
     }
 
     /// Probabilities and p(in scope) of a text with at least one window.
     fn read_head(&self, head: &Head, message: &Encoded, proposal: Option<&Encoded>) -> Result<HeadAnswer, ScoreError> {
-        let other = proposal.map(|proposal| pooled(proposal, head.spec.pooling, head.spec.normalize));
+        let layer = self.layers().iter().position(|layer| *layer == self.layer_of(head)).expect("the layer of every head is asked for");
+        let reading = Reading { layer, pooling: head.spec.pooling };
+        let other = proposal.filter(|_| head.spec.input == Input::Pair).map(|other| pooled(other, reading, head.spec.normalize));
         let mut scores = Vec::with_capacity(message.windows.len());
         for window in &message.windows {
-            let x = scaled(window.vector(head.spec.pooling).to_vec(), head.spec.normalize);
-            let x = match (head.spec.input, &other) {
-                (Input::Pair, Some(y)) => pair(&x, y),
-                _ => x,
-            };
-            let z = head.logits(&x).map_err(|_| not_finite(head))?;
-            let probabilities = head.probabilities(&z);
-            let in_scope = head.in_scope(&z, &probabilities);
-            scores.push(WindowScore { tokens: window.range.len(), probabilities, in_scope });
+            let x = scaled(window.vector(reading).to_vec(), head.spec.normalize);
+            let x = other.as_ref().map_or_else(|| x.clone(), |y| pair(&x, y));
+            scores.push((window.tokens, head.answer(&x).map_err(|_| not_finite(head))?));
         }
         Ok(head.combine(&scores))
     }
 
     fn embedding(&self, text: &Encoded) -> Option<Embedding> {
-        (!text.windows.is_empty()).then(|| unit(pooled(text, self.file.embedding.pooling, false)))
+        let reading = Reading { layer: self.layers().len() - 1, pooling: self.file.embedding.pooling };
+        (!text.windows.is_empty()).then(|| unit(pooled(text, reading, false)))
     }
 
-    /// Runs the trunk over all windows of all texts, near lengths together.
-    fn encode(&self, texts: &[&str]) -> Result<Vec<Encoded>, ScoreError> {
-        let room = self.file.max_seq_len - self.tokenizer.specials_per_window();
-        let mut encoded = Vec::with_capacity(texts.len());
-        let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            let tokens = self.tokenizer.encode(text);
-            let (ranges, dropped) = window::cut(tokens.ids.len(), room);
-            jobs.extend(ranges.into_iter().map(|range| (at, range)));
-            encoded.push(Pending::new(text, tokens, dropped, self.embedding_size()));
-        }
+    /// Runs the trunk over all windows of all texts, near lengths together; the last of `layers` is that of the sentences.
+    fn encode(&self, texts: &[&Text], layers: &[usize]) -> Result<Vec<Encoded>, ScoreError> {
+        let jobs: Vec<(usize, &Range<usize>)> =
+            texts.iter().enumerate().flat_map(|(at, text)| text.ranges.iter().map(move |range| (at, range))).collect();
         let mut order: Vec<usize> = (0..jobs.len()).collect();
         order.sort_by_key(|job| jobs[*job].1.len());
+        let mut sentences: Vec<PendingSentences> = texts.iter().map(|text| PendingSentences::new(text, self.embedding_size())).collect();
         let mut results: Vec<Option<EncodedWindow>> = jobs.iter().map(|_| None).collect();
         for batch in self.batches(&order, &jobs) {
-            let ids: Vec<Vec<u32>> =
-                batch.iter().map(|job| self.tokenizer.window(&encoded[jobs[*job].0].tokens.ids[jobs[*job].1.clone()])).collect();
+            let window = |job: &usize| self.tokenizer.window(&texts[jobs[*job].0].tokens.ids[jobs[*job].1.clone()]);
+            let ids: Vec<Vec<u32>> = batch.iter().map(window).collect();
             let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-            let states = self.encoder.encode(&ids).map_err(ScoreError::Encode)?;
+            let states = self.encoder.encode(&ids, layers).map_err(ScoreError::Encode)?;
             for (sequence, job) in batch.iter().enumerate() {
-                let (text, range) = &jobs[*job];
-                let rows: Vec<&[f32]> = states.rows(sequence).collect();
-                encoded[*text].add_sentences(&rows[self.tokenizer.specials_before()..], range);
-                results[*job] = Some(EncodedWindow { range: range.clone(), mean: mean(&rows), cls: rows[0].to_vec() });
+                let (text, range) = jobs[*job];
+                let of_layer = |states: &HiddenStates| {
+                    let rows: Vec<&[f32]> = states.rows(sequence).collect();
+                    Pooled { mean: mean(&rows), cls: rows[0].to_vec() }
+                };
+                results[*job] = Some(EncodedWindow { tokens: range.len(), layers: states.iter().map(of_layer).collect() });
+                let rows = states.last().map(|last| last.rows(sequence).skip(self.tokenizer.specials_before()));
+                sentences[text].add(rows.into_iter().flatten(), range, &texts[text].tokens);
             }
         }
         let mut windows: Vec<Vec<EncodedWindow>> = texts.iter().map(|_| Vec::new()).collect();
         for ((text, _), window) in jobs.iter().zip(results) {
             windows[*text].extend(window);
         }
-        Ok(encoded.into_iter().zip(windows).map(|(text, windows)| text.finish(windows)).collect())
+        let sentences = sentences.into_iter().map(PendingSentences::finish);
+        Ok(windows.into_iter().zip(sentences).map(|(windows, sentences)| Encoded { windows, sentences }).collect())
     }
 
     /// Cuts jobs, ordered by length, into engine calls of at most [`Self::batch_tokens_max`] padded tokens.
-    fn batches<'o>(&self, order: &'o [usize], jobs: &[(usize, Range<usize>)]) -> Vec<&'o [usize]> {
+    fn batches<'o>(&self, order: &'o [usize], jobs: &[(usize, &Range<usize>)]) -> Vec<&'o [usize]> {
         let specials = self.tokenizer.specials_per_window();
         let mut batches = Vec::new();
         let mut start = 0;
@@ -339,12 +415,8 @@ impl Signals {
     }
 }
 
-/// A text on its way through the trunk.
-struct Pending {
-    tokens: Tokens,
-    dropped: usize,
-    sentences: Vec<PendingSentence>,
-}
+/// The sentences of a text while its windows go through the trunk.
+struct PendingSentences(Vec<PendingSentence>);
 
 struct PendingSentence {
     span: Span,
@@ -353,49 +425,49 @@ struct PendingSentence {
     tokens: Vec<usize>,
 }
 
-impl Pending {
-    fn new(text: &str, tokens: Tokens, dropped: usize, width: usize) -> Self {
-        let read = &text[..text.len() - tokens.bytes_unread];
-        let sentences = sentence::split(read, SENTENCES_MAX);
-        let sentences = sentences.into_iter().map(|span| PendingSentence { span, sum: vec![0.0; width], tokens: Vec::new() }).collect();
-        Self { tokens, dropped, sentences }
+impl PendingSentences {
+    fn new(text: &Text, width: usize) -> Self {
+        let read = &text.text[..text.text.len() - text.tokens.bytes_unread];
+        let spans = sentence::split(read, SENTENCES_MAX).into_iter();
+        Self(spans.map(|span| PendingSentence { span, sum: vec![0.0; width], tokens: Vec::new() }).collect())
     }
 
     /// Adds the content states of one window to the sentences they belong to.
-    fn add_sentences(&mut self, rows: &[&[f32]], range: &Range<usize>) {
-        for (row, token) in rows.iter().zip(range.clone()) {
-            let span = self.tokens.spans[token];
-            let Some(sentence) = self.sentences.iter_mut().find(|s| s.span.start <= span.start && span.end <= s.span.end) else { continue };
+    fn add<'s>(&mut self, rows: impl Iterator<Item = &'s [f32]>, range: &Range<usize>, tokens: &Tokens) {
+        for (row, token) in rows.zip(range.clone()) {
+            let span = tokens.spans[token];
+            let within = |sentence: &&mut PendingSentence| sentence.span.start <= span.start && span.end <= sentence.span.end;
+            let Some(sentence) = self.0.iter_mut().find(within) else { continue };
             if !sentence.tokens.contains(&token) {
                 sentence.tokens.push(token);
-                sentence.sum.iter_mut().zip(*row).for_each(|(sum, v)| *sum += v);
+                sentence.sum.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
             }
         }
     }
 
-    fn finish(self, windows: Vec<EncodedWindow>) -> Encoded {
-        let with_tokens = self.sentences.into_iter().filter(|s| !s.tokens.is_empty());
-        let sentences = with_tokens.map(|s| Sentence { span: s.span, embedding: unit(s.sum) }).collect();
-        Encoded { tokens: self.tokens, windows, dropped: self.dropped, sentences }
+    fn finish(self) -> Vec<Sentence> {
+        let with_tokens = self.0.into_iter().filter(|sentence| !sentence.tokens.is_empty());
+        with_tokens.map(|sentence| Sentence { span: sentence.span, embedding: unit(sentence.sum) }).collect()
     }
 }
 
 impl EncodedWindow {
-    fn vector(&self, pooling: Pooling) -> &[f32] {
-        match pooling {
-            Pooling::Mean => &self.mean,
-            Pooling::Cls => &self.cls,
+    fn vector(&self, reading: Reading) -> &[f32] {
+        let pooled = &self.layers[reading.layer];
+        match reading.pooling {
+            Pooling::Mean => &pooled.mean,
+            Pooling::Cls => &pooled.cls,
         }
     }
 }
 
 /// One vector for all windows of a text: their mean, weighted by tokens.
-fn pooled(text: &Encoded, pooling: Pooling, normalize: bool) -> Vec<f32> {
-    let total: usize = text.windows.iter().map(|w| w.range.len()).sum();
-    let mut sum = vec![0.0; text.windows[0].mean.len()];
+fn pooled(text: &Encoded, reading: Reading, normalize: bool) -> Vec<f32> {
+    let total: usize = text.windows.iter().map(|w| w.tokens).sum();
+    let mut sum = vec![0.0; text.windows[0].vector(reading).len()];
     for window in &text.windows {
-        let weight = window.range.len() as f32 / total as f32;
-        sum.iter_mut().zip(window.vector(pooling)).for_each(|(s, v)| *s += weight * v);
+        let weight = window.tokens as f32 / total as f32;
+        sum.iter_mut().zip(window.vector(reading)).for_each(|(s, v)| *s += weight * v);
     }
     scaled(sum, normalize)
 }

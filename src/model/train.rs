@@ -13,7 +13,7 @@ mod optimise;
 use std::fmt;
 
 use super::evaluate::best_f1_threshold;
-use super::head::{Decision, HeadSpec, Input, Kind, Pooling, ScopeSpec, scope_features, softmax};
+use super::head::{Decision, HeadSpec, Input, Kind, LABELS_MAX, Pooling, ScopeSpec, scope_features, softmax};
 use crate::random::Random;
 
 pub use logistic::{Matrix, fit_logistic};
@@ -48,8 +48,8 @@ pub struct FitOptions {
     pub out_of_scope_label: Option<String>,
     /// Labels that take the largest window of a long text.
     pub window_max: Vec<String>,
-    /// How the features were pooled.
-    pub pooling: Pooling,
+    /// After which layer the features were taken; the last where it is not given.
+    pub layer: Option<usize>,
     /// Rounds of cross-validation; fewer where a label has fewer rows.
     pub folds: usize,
     /// Source of all randomness.
@@ -81,6 +81,11 @@ pub enum FitError {
         /// How many there must be.
         least: usize,
     },
+    /// More labels than a head may have.
+    TooManyLabels {
+        /// How many there are.
+        labels: usize,
+    },
     /// A label with too few rows to hold one out.
     TooFewRows {
         /// The label.
@@ -101,6 +106,7 @@ impl fmt::Display for FitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooFewLabels { labels, least } => write!(f, "the data has {labels} labels, at least {least} are needed"),
+            Self::TooManyLabels { labels } => write!(f, "the data has {labels} labels, at most {LABELS_MAX} are possible"),
             Self::TooFewRows { label, rows } => {
                 write!(f, "label {label:?} has {rows} row(s), at least {LABEL_ROWS_MIN} are needed: one to learn from and one to hold out")
             }
@@ -116,6 +122,9 @@ pub fn check(targets: &Targets, options: &FitOptions) -> Result<(), FitError> {
     let least = if targets.kind == Kind::SingleLabel { 2 } else { 1 };
     if targets.labels.len() < least {
         return Err(FitError::TooFewLabels { labels: targets.labels.len(), least });
+    }
+    if targets.labels.len() > LABELS_MAX {
+        return Err(FitError::TooManyLabels { labels: targets.labels.len() });
     }
     for (label, rows) in targets.labels.iter().zip(targets.counts()) {
         if rows < LABEL_ROWS_MIN {
@@ -152,7 +161,7 @@ pub fn steps(options: &FitOptions) -> u64 {
 }
 
 /// Fits a head on `features` (`[rows, inputs]`). `progress` is called after each of [`steps`] fits.
-pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress: &dyn Fn()) -> Result<Fitted, FitError> {
+pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress: &(dyn Fn() + Sync)) -> Result<Fitted, FitError> {
     check(targets, options)?;
     let labels = targets.labels.len();
     let weights = row_weights(targets, options.balanced);
@@ -192,8 +201,9 @@ pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress:
         name: options.name.clone(),
         kind: targets.kind,
         input: Input::Message,
-        pooling: options.pooling,
+        pooling: Pooling::Mean,
         normalize: true,
+        layer: options.layer,
         labels: targets.labels.clone(),
         priors: targets.counts().into_iter().map(|count| count as f32 / rows).collect(),
         decision: if options.balanced { Decision::PriorRatio } else { Decision::Probability },
@@ -342,15 +352,7 @@ mod tests {
     }
 
     fn options() -> FitOptions {
-        FitOptions {
-            name: "t".into(),
-            balanced: false,
-            out_of_scope_label: None,
-            window_max: vec![],
-            pooling: Pooling::Mean,
-            folds: 5,
-            seed: 1,
-        }
+        FitOptions { name: "t".into(), balanced: false, out_of_scope_label: None, window_max: vec![], layer: None, folds: 5, seed: 1 }
     }
 
     #[test]

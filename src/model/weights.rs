@@ -11,6 +11,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::fault::Fault;
 
+/// Prefix of all names where the reference library stored a classifier with its trunk.
+const PREFIX: &str = "bert.";
+
 /// Tensors that reference checkpoints carry and that no result of ours depends on.
 fn is_ignored(name: &str) -> bool {
     name == "embeddings.position_ids" || name.starts_with("pooler.")
@@ -33,17 +36,21 @@ pub struct Array {
 }
 
 impl<'a> Weights<'a> {
-    /// Reads the header; a prefix shared by all names (`bert.`) is taken off.
+    /// Reads the header of a trunk: a prefix shared by all names (`bert.`) is taken off, and tensors that no trunk needs are left out.
+    pub fn read_trunk(file: &'a str, bytes: &'a [u8]) -> Result<Self, Vec<Fault>> {
+        let mut weights = Self::read(file, bytes)?;
+        let shared = !weights.tensors.is_empty() && weights.tensors.keys().all(|name| name.starts_with(PREFIX));
+        let plain = |name: String| if shared { name[PREFIX.len()..].to_owned() } else { name };
+        let tensors = weights.tensors.into_iter().map(|(name, view)| (plain(name), view));
+        weights.tensors = tensors.filter(|(name, _)| !is_ignored(name)).collect();
+        Ok(weights)
+    }
+
+    /// Reads the header.
     pub fn read(file: &'a str, bytes: &'a [u8]) -> Result<Self, Vec<Fault>> {
         let views = SafeTensors::deserialize(bytes)
             .map_err(|error| vec![Fault::new(file, "", format!("{} bytes: {error}", bytes.len()), "a whole safetensors file")])?;
-        let names = views.names();
-        let prefix = if !names.is_empty() && names.iter().all(|name| name.starts_with("bert.")) { "bert." } else { "" };
-        let tensors = views
-            .iter()
-            .map(|(name, view)| (name.strip_prefix(prefix).unwrap_or(name).to_owned(), view))
-            .filter(|(name, _)| !is_ignored(name))
-            .collect();
+        let tensors = views.iter().map(|(name, view)| (name.to_owned(), view)).collect();
         Ok(Self { file, tensors, faults: Vec::new() })
     }
 
@@ -129,7 +136,7 @@ mod tests {
     }
 
     fn take(data: &[u8], shape: &[usize]) -> Result<Array, String> {
-        let mut weights = Weights::read("w", data).map_err(|f| f[0].to_string())?;
+        let mut weights = Weights::read_trunk("w", data).map_err(|f| f[0].to_string())?;
         let array = weights.take("a", shape);
         let faults = weights.finish();
         if faults.is_empty() { Ok(array) } else { Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")) }

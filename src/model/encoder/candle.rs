@@ -6,7 +6,8 @@
 //! From "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et al. 2019), post-norm, as the reference library computes it; parity is
 //! checked at load and in `tests/it/parity.rs`.
 
-use candle_core::{Device, Tensor};
+pub use candle_core::Device;
+use candle_core::Tensor;
 use candle_nn::ops;
 
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
@@ -97,7 +98,8 @@ impl CandleEncoder {
         })
     }
 
-    fn forward(&self, sequences: &[&[u32]], s: usize) -> candle_core::Result<Tensor> {
+    /// States after each of the given layers, each `(b·s, h)`.
+    fn forward(&self, sequences: &[&[u32]], s: usize, layers: &[usize]) -> candle_core::Result<Vec<Tensor>> {
         let b = sequences.len();
         let ids: Vec<u32> = sequences
             .iter()
@@ -108,10 +110,14 @@ impl CandleEncoder {
         let x = words.broadcast_add(&self.position_embeddings.narrow(0, 0, s)?)?;
         let mut x = self.embedding_norm.forward(&x.reshape((b * s, self.config.hidden_size))?)?; // (b·s, h)
         let mask = self.mask(sequences, s)?;
-        for layer in &self.layers {
+        let mut states = Vec::with_capacity(layers.len());
+        for (number, layer) in (1..).zip(&self.layers) {
             x = layer.forward(&x, mask.as_ref(), (b, s), &self.config)?;
+            if layers.contains(&number) {
+                states.push(x.clone());
+            }
         }
-        Ok(x)
+        Ok(states)
     }
 
     /// `(b, 1, 1, s)`: 0 for a token, -inf for padding; none where all lengths are equal.
@@ -142,10 +148,25 @@ impl Encoder for CandleEncoder {
         self.config.hidden_size
     }
 
-    fn encode(&self, sequences: &[&[u32]]) -> Result<HiddenStates, EncodeError> {
+    fn layers(&self) -> usize {
+        self.config.num_hidden_layers
+    }
+
+    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        let s = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        if s == 0 {
+            return Ok(layers.iter().map(|_| HiddenStates::with_capacity(self.config.hidden_size, 0)).collect());
+        }
+        let tensors = self.forward(sequences, s, layers).map_err(device_error)?;
+        tensors.iter().map(|states| self.unpad(states, sequences, s)).collect()
+    }
+}
+
+impl CandleEncoder {
+    /// `(b·s, h)` on the device → the states of each sequence here, without padding.
+    fn unpad(&self, states: &Tensor, sequences: &[&[u32]], s: usize) -> Result<HiddenStates, EncodeError> {
         let h = self.config.hidden_size;
-        let Some(s) = sequences.iter().map(|ids| ids.len()).max() else { return Ok(HiddenStates::with_capacity(h, 0)) };
-        let padded = self.forward(sequences, s).and_then(|x| x.flatten_all()?.to_vec1::<f32>()).map_err(device_error)?;
+        let padded = states.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(device_error)?;
         let mut states = HiddenStates::with_capacity(h, sequences.iter().map(|ids| ids.len()).sum());
         for (row, ids) in padded.chunks_exact(s * h).zip(sequences) {
             let row = &row[..ids.len() * h];

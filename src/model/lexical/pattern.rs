@@ -49,7 +49,8 @@ impl Matcher {
     }
 }
 
-/// The spans that none of the others overlap; both in the order of the text. The others are asked for only if there is something to drop, since most messages have nothing.
+/// The spans that none of the others overlap; both in the order of the text. The others are asked for only if there is something to
+/// drop, since most messages have nothing.
 pub(super) fn without(mut spans: Vec<Span>, others: impl Fn() -> Vec<Span>) -> Vec<Span> {
     if spans.is_empty() {
         return spans;

@@ -10,6 +10,10 @@ use crate::model::head::{Kind, sigmoid};
 /// Weight of the ridge on the biases. Our choice: at 1e-4 a shift of 1 costs as much as one surprising row among 10,000.
 const BIAS_RIDGE: f64 = 1e-4;
 
+/// A temperature is kept within this factor of 1 in both directions. Rows that are told apart without a mistake would drive it to 0, and every
+/// probability with it to 0 or 1, which a few rows cannot know.
+const TEMPERATURE_FACTOR_MAX: f64 = 10.0;
+
 #[derive(Clone, Debug)]
 pub(super) struct Calibration {
     /// One, or one a label.
@@ -45,7 +49,9 @@ pub(super) fn fit(held_out: &[f32], targets: &Targets) -> Calibration {
         Kind::MultiLabel => labels,
     };
     let problem = LogLoss { held_out, targets, labels, temperatures };
-    let found = minimise(&problem, vec![0.0; temperatures + labels], Stop { gradient: 1e-6, gain: 1e-10, steps: 100 });
+    let mut found = minimise(&problem, vec![0.0; temperatures + labels], Stop { gradient: 1e-6, gain: 1e-10, steps: 100 });
+    let bound = TEMPERATURE_FACTOR_MAX.ln();
+    found[..temperatures].iter_mut().for_each(|t| *t = t.clamp(-bound, bound));
     let (log_temperature, bias) = found.split_at(temperatures);
     Calibration {
         temperature: log_temperature.iter().map(|t| t.exp() as f32).collect(),

@@ -1,13 +1,17 @@
 //! Logistic regression with L2: multinomial, or one a label.
 //!
-//! Minimises `mean(weight · loss) + ‖W‖² / (2 · C · rows)`; the bias is not regularised (as in scikit-learn). Products run in f32 on all cores through
-//! candle's matmul, sums and the optimiser in f64.
+//! Minimises `mean(weight · loss) + ‖W‖² / (2 · C · rows)`; the bias is not regularised (as in scikit-learn). Products run in f32 through
+//! candle's matmul, sums and the optimiser in f64. Rows are dealt to all cores in blocks whose sums are added in one order, so that the result does not
+//! depend on the number of cores.
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::optimise::{Objective, Stop, minimise};
 use crate::model::head::Kind;
+
+/// Rows of one block: a product large enough to be efficient, and enough blocks for every core.
+const BLOCK_ROWS: usize = 1024;
 
 /// Row-major numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,14 +40,16 @@ impl Matrix {
         Self::new(rows.iter().flat_map(|row| self.row(*row).iter().copied()).collect(), self.columns)
     }
 
-    fn tensor(&self) -> Tensor {
-        Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu).expect("a matrix has whole rows")
+    /// Blocks of [`BLOCK_ROWS`] rows, the last one shorter.
+    fn blocks(&self) -> Vec<Tensor> {
+        let block = |values: &[f32]| Tensor::from_slice(values, (values.len() / self.columns, self.columns), &Device::Cpu);
+        self.values.chunks(BLOCK_ROWS * self.columns).map(|values| block(values).expect("a block has whole rows")).collect()
     }
 }
 
 /// What is minimised.
 pub(super) struct Problem<'a> {
-    x: Tensor,
+    blocks: Vec<Tensor>,
     rows: usize,
     inputs: usize,
     targets: &'a [Vec<u32>],
@@ -64,7 +70,7 @@ impl<'a> Problem<'a> {
     pub(super) fn new(features: &Matrix, targets: &'a [Vec<u32>], kind: Kind, labels: usize) -> Self {
         assert_eq!(features.rows, targets.len(), "one target a row");
         let (rows, inputs) = (features.rows, features.columns);
-        Self { x: features.tensor(), rows, inputs, targets, kind, labels, weights: vec![1.0; rows], l2: 0.0 }
+        Self { blocks: features.blocks(), rows, inputs, targets, kind, labels, weights: vec![1.0; rows], l2: 0.0 }
     }
 
     /// One weight a row.
@@ -118,25 +124,39 @@ impl<'a> Problem<'a> {
     }
 }
 
+impl Problem<'_> {
+    /// Loss and gradient of the rows of one block, without L2.
+    fn block(&self, number: usize, weight: &Tensor, bias: &[f64]) -> (f64, Vec<f32>, Vec<f64>) {
+        let x = &self.blocks[number];
+        let mut z = product(x, weight, bias);
+        let mut loss = 0.0;
+        let mut of_bias = vec![0.0f64; self.labels];
+        for (at, z) in z.chunks_exact_mut(self.labels).enumerate() {
+            loss += self.row_loss(number * BLOCK_ROWS + at, z);
+            of_bias.iter_mut().zip(&*z).for_each(|(g, v)| *g += f64::from(*v));
+        }
+        let rows = z.len() / self.labels;
+        let residual = Tensor::from_vec(z, (rows, self.labels), &Device::Cpu).expect("one residual a row and label");
+        let gradient = x.t().and_then(|x| x.matmul(&residual)).and_then(|g| g.flatten_all()?.to_vec1::<f32>());
+        (loss, gradient.expect("shapes of a CPU product were made to fit"), of_bias)
+    }
+}
+
 impl Objective for Problem<'_> {
     fn value_and_gradient(&self, parameters: &[f64]) -> (f64, Vec<f64>) {
         let split = self.inputs * self.labels;
-        let mut z = product(&self.x, parameters, self.inputs, self.labels);
-        let losses = z.par_chunks_mut(self.labels).enumerate().map(|(row, z)| self.row_loss(row, z));
-        // Collected before summing, so that the sum has one order whatever the threads did.
-        let losses: Vec<f64> = losses.collect();
-        let mut gradient = vec![0.0f64; parameters.len()];
-        for row in z.chunks_exact(self.labels) {
-            gradient[split..].iter_mut().zip(row).for_each(|(g, v)| *g += f64::from(*v));
-        }
-        let residual = Tensor::from_vec(z, (self.rows, self.labels), &Device::Cpu).expect("one residual a row and label");
-        let product = self.x.t().and_then(|x| x.matmul(&residual)).and_then(|g| g.flatten_all()?.to_vec1::<f32>());
-        let product = product.expect("shapes of a CPU product were made to fit");
-        for ((g, v), w) in gradient.iter_mut().zip(product).zip(&parameters[..split]) {
-            *g = f64::from(v) + self.l2 * w;
-        }
+        let (weight, bias) = (weight_tensor(parameters, self.inputs, self.labels), &parameters[split..]);
+        // Collected before adding up, so that the sums have one order whatever the threads did.
+        let blocks: Vec<_> = (0..self.blocks.len()).into_par_iter().map(|number| self.block(number, &weight, bias)).collect();
         let norm: f64 = parameters[..split].iter().map(|w| w * w).sum();
-        (losses.iter().sum::<f64>() / self.rows as f64 + 0.5 * self.l2 * norm, gradient)
+        let mut value = 0.5 * self.l2 * norm;
+        let mut gradient: Vec<f64> = parameters[..split].iter().map(|w| self.l2 * w).chain(vec![0.0; self.labels]).collect();
+        for (loss, of_weight, of_bias) in blocks {
+            value += loss / self.rows as f64;
+            let of_block = of_weight.into_iter().map(f64::from).chain(of_bias);
+            gradient.iter_mut().zip(of_block).for_each(|(g, v)| *g += v);
+        }
+        (value, gradient)
     }
 }
 
@@ -147,7 +167,9 @@ impl Solution {
 
     /// `[rows, labels]`
     pub(super) fn logits(&self, features: &Matrix) -> Vec<f32> {
-        product(&features.tensor(), &self.parameters, self.inputs, self.labels)
+        let weight = weight_tensor(&self.parameters, self.inputs, self.labels);
+        let bias = &self.parameters[self.inputs * self.labels..];
+        features.blocks().par_iter().flat_map_iter(|block| product(block, &weight, bias)).collect()
     }
 
     /// `weight [labels, inputs]` and `bias [labels]`.
@@ -158,14 +180,17 @@ impl Solution {
     }
 }
 
+/// `[inputs, labels]`
+fn weight_tensor(parameters: &[f64], inputs: usize, labels: usize) -> Tensor {
+    let weight = parameters[..inputs * labels].iter().map(|v| *v as f32).collect();
+    Tensor::from_vec(weight, (inputs, labels), &Device::Cpu).expect("one weight an input and label")
+}
+
 /// `x [rows, inputs] · weight [inputs, labels] + bias`.
-fn product(x: &Tensor, parameters: &[f64], inputs: usize, labels: usize) -> Vec<f32> {
-    let (weight, bias) = parameters.split_at(inputs * labels);
-    let weight: Vec<f32> = weight.iter().map(|v| *v as f32).collect();
-    let weight = Tensor::from_vec(weight, (inputs, labels), &Device::Cpu).expect("one weight an input and label");
-    let z = x.matmul(&weight).and_then(|z| z.flatten_all()?.to_vec1::<f32>());
+fn product(x: &Tensor, weight: &Tensor, bias: &[f64]) -> Vec<f32> {
+    let z = x.matmul(weight).and_then(|z| z.flatten_all()?.to_vec1::<f32>());
     let mut z = z.expect("shapes of a CPU product were made to fit");
-    for row in z.chunks_exact_mut(labels) {
+    for row in z.chunks_exact_mut(bias.len()) {
         row.iter_mut().zip(bias).for_each(|(v, b)| *v += *b as f32);
     }
     z
