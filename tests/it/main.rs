@@ -1,1 +1,10 @@
-//! The one integration binary.
+//! The one integration binary: the program and its library as a user meets them.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected shall stop where it stands")]
+
+mod commands;
+mod layers;
+mod malformed_input;
+mod malformed_package;
+mod parity;
+mod readme;
+mod support;
