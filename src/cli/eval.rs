@@ -91,6 +91,7 @@ fn evaluate_head(arguments: &EvalArguments, places: &Places, scorer: &Scorer, he
                 SingleRow {
                     truth,
                     chosen,
+                    confidence: p[chosen],
                     said: right.map(|right| Said { confidence: p[answer], right }),
                     in_scope: *in_scope,
                     accepted: head.classification(p, *in_scope).top == Some(chosen),
@@ -149,7 +150,7 @@ fn example_rows(arguments: &EvalArguments, places: &Places, scorer: &Scorer, dat
         let chosen = usize::from(p < 0.5);
         let truth = usize::from(!present);
         let said = Said { confidence: p.max(1.0 - p), right: chosen == truth };
-        SingleRow { truth: Some(truth), chosen, said: Some(said), in_scope: Some(p), accepted: true }
+        SingleRow { truth: Some(truth), chosen, confidence: said.confidence, said: Some(said), in_scope: Some(p), accepted: true }
     };
     Ok(evidence.iter().zip(&present).map(row).collect())
 }
@@ -159,7 +160,7 @@ fn language_rows(scorer: &Scorer, data: &Labelled) -> Vec<SingleRow> {
         let (known, p) = scorer.judge_language(text).map_or((true, 1.0), |l| (l.known, l.probability.get()));
         let (chosen, truth) = (usize::from(!known), usize::from(labels[0] != "known"));
         let said = Said { confidence: if known { p } else { 1.0 - p }, right: chosen == truth };
-        SingleRow { truth: Some(truth), chosen, said: Some(said), in_scope: None, accepted: true }
+        SingleRow { truth: Some(truth), chosen, confidence: said.confidence, said: Some(said), in_scope: None, accepted: true }
     };
     data.texts.iter().zip(&data.labels).map(row).collect()
 }
@@ -173,6 +174,7 @@ fn to_json(head: &str, labels: &[String], evaluation: &Evaluation) -> Value {
     figures.iter().for_each(|(name, figure)| put(name, digits(figure.value)));
     put("calibration_error", digits(evaluation.calibration_error));
     put("calibration_error_if_perfect", digits(evaluation.calibration_error_if_perfect));
+    put("calibration_error_in_scope", evaluation.calibration_error_in_scope.map_or(Value::Null, digits));
     put("out_of_scope_auroc", evaluation.out_of_scope_auroc.map_or(Value::Null, digits));
     put("accuracy_with_scope", evaluation.accuracy_with_scope.map_or(Value::Null, digits));
     let intervals = figures.iter().map(|(name, figure)| ((*name).to_owned(), json!([digits(figure.low), digits(figure.high)])));
@@ -201,6 +203,7 @@ fn to_table(labels: &[String], evaluation: &Evaluation) -> String {
         ("macro-recall", with_interval(evaluation.macro_recall)),
         ("calibration error", format!("{:.4} (perfect: {:.4})", evaluation.calibration_error, evaluation.calibration_error_if_perfect)),
     ];
+    rows.extend(evaluation.calibration_error_in_scope.map(|value| ("calibration error in scope", format!("{value:.4}"))));
     rows.extend(evaluation.out_of_scope_auroc.map(|value| ("out-of-scope AUROC", format!("{value:.3}"))));
     rows.extend(evaluation.accuracy_with_scope.map(|value| ("accuracy with scope", percent(value))));
     let figures = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();

@@ -23,6 +23,8 @@ pub struct SingleRow {
     pub truth: Option<LabelIndex>,
     /// The label that the head chooses among those in scope.
     pub chosen: LabelIndex,
+    /// Calibrated probability of `chosen`.
+    pub confidence: f32,
     /// What calibration is measured on; `None` for a row that no label of the head can be right for.
     pub said: Option<Said>,
     /// p(in scope), if the head has it.
@@ -65,6 +67,9 @@ pub struct Evaluation {
     /// Σ bins (rows in bin / rows) · |mean confidence − share right|, over all rows, "out of scope" counting as a label where the head has one;
     /// multi-label: the mean over labels of the same for p(label).
     pub calibration_error: f64,
+    /// The same over the rows in scope alone, with the label chosen among those in scope; `None` without rows out of scope, where it is the same. It
+    /// does not depend on how many rows out of scope a test happens to have.
+    pub calibration_error_in_scope: Option<f64>,
     /// What a perfectly calibrated model shows with these confidences at this size, on average.
     pub calibration_error_if_perfect: f64,
     /// p(a row in scope has a higher p(in scope) than one out of scope); `None` without rows of both sides.
@@ -128,6 +133,8 @@ pub fn single(rows: &[SingleRow], labels: usize) -> Evaluation {
     let pairs: Vec<(Vec<LabelIndex>, Vec<LabelIndex>)> =
         inside.iter().map(|row| (row.truth.into_iter().collect(), vec![row.chosen])).collect();
     let (confidences, right): (Vec<f32>, Vec<bool>) = rows.iter().filter_map(|row| row.said).map(|s| (s.confidence, s.right)).unzip();
+    let has_outside = inside.len() < rows.len();
+    let chosen: (Vec<f32>, Vec<bool>) = inside.iter().map(|row| (row.confidence, row.truth == Some(row.chosen))).unzip();
     let correct_with_scope = rows.iter().filter(|row| match row.truth {
         Some(truth) => row.accepted && row.chosen == truth,
         None => !row.accepted,
@@ -137,8 +144,9 @@ pub fn single(rows: &[SingleRow], labels: usize) -> Evaluation {
         rows: rows.len(),
         calibration_error: calibration_error(&confidences, &right),
         calibration_error_if_perfect: calibration_error_if_perfect(&confidences),
+        calibration_error_in_scope: has_outside.then(|| calibration_error(&chosen.0, &chosen.1)),
         out_of_scope_auroc: auroc(scored),
-        accuracy_with_scope: (inside.len() < rows.len()).then(|| correct_with_scope.count() as f64 / rows.len() as f64),
+        accuracy_with_scope: has_outside.then(|| correct_with_scope.count() as f64 / rows.len() as f64),
         ..from_pairs(&pairs, labels)
     }
 }
@@ -177,6 +185,7 @@ fn from_pairs(pairs: &[(Vec<LabelIndex>, Vec<LabelIndex>)], labels: usize) -> Ev
         macro_recall: figure(macro_recall, recalls),
         calibration_error: 0.0,
         calibration_error_if_perfect: 0.0,
+        calibration_error_in_scope: None,
         out_of_scope_auroc: None,
         accuracy_with_scope: None,
         per_label: counts(pairs, &all, labels).into_iter().map(Counts::score).collect(),
@@ -277,7 +286,7 @@ mod tests {
 
     fn row(truth: Option<usize>, chosen: usize, confidence: f32, in_scope: f32) -> SingleRow {
         let said = Some(Said { confidence, right: truth == Some(chosen) });
-        SingleRow { truth, chosen, said, in_scope: Some(in_scope), accepted: in_scope >= 0.5 }
+        SingleRow { truth, chosen, confidence, said, in_scope: Some(in_scope), accepted: in_scope >= 0.5 }
     }
 
     #[test]
