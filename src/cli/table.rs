@@ -230,7 +230,9 @@ impl Table {
         let invalid = std::str::from_utf8(&bytes).is_err();
         match serde_json::from_str::<Map<String, Value>>(&String::from_utf8_lossy(&bytes)) {
             Ok(fields) => {
-                let not_utf8 = if invalid { fields.keys().cloned().collect() } else { Vec::new() };
+                // What was not UTF-8 has become replacement characters by now; they tell which values it was.
+                let damaged = |(name, value): &(&String, &Value)| invalid && format!("{name}{value}").contains('\u{fffd}');
+                let not_utf8 = fields.iter().filter(damaged).map(|(name, _)| name.clone()).collect();
                 Some(Ok(Row { line, fields, not_utf8 }))
             }
             // The message of serde_json says where, not what; a line of customers' text must not get into an error.
