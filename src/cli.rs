@@ -9,6 +9,7 @@ pub mod intents;
 pub mod labelled;
 pub mod render;
 pub mod score;
+pub mod serve;
 pub mod table;
 pub mod train;
 
@@ -48,6 +49,10 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Score messages: arguments, standard input, or a whole file.
     Score(score::ScoreArguments),
+    /// Serve messages over gRPC.
+    Serve(serve::ServeArguments),
+    /// Check the settings of the server without starting it.
+    Check(serve::CheckArguments),
     /// Fit a head on labelled messages.
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
@@ -135,6 +140,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments, &places),
         Command::Score(arguments) => score::run(&arguments, &places),
+        Command::Serve(arguments) => serve::run(&arguments, &places),
+        Command::Check(arguments) => serve::check(&arguments),
         Command::Train(arguments) => train::run(&arguments, &places),
         Command::Eval(arguments) => eval::run(&arguments, &places),
     };

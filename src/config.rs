@@ -1,5 +1,7 @@
 //! The environment and the flags as the program means them. The only reader of the environment.
 
+pub mod serve;
+
 use std::path::{Path, PathBuf};
 
 /// Name of the model that is in the repository.
@@ -43,6 +45,11 @@ impl Places {
             format!("no model package: give --model or BATON_MODEL; looked for {}", list.join(", "))
         })
     }
+}
+
+/// Every variable of the environment whose name and value are UTF-8.
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// The variable by which rayon, and candle with it, learns how many threads one product may use.

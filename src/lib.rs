@@ -12,14 +12,14 @@
 //! | [`signal`] | vocabulary: the signals of one message | nothing of ours |
 //! | [`random`] | vocabulary: reproducible random numbers | nothing of ours |
 //! | [`model`] | TEXT → SIGNALS, and how heads are fitted and measured. Arithmetic only | the vocabulary |
-//! | [`service`] | the world: events, clock | everything above |
-//! | [`config`] | what the environment and the command line mean | everything above |
+//! | [`service`] | THE WORLD: gRPC server, scheduler, metrics, events, clock | everything above |
+//! | [`config`] | what file, environment and command line mean | everything above |
 //! | [`cli`] | the commands of the one binary | everything |
 //!
 //! What is not there: no clock and no environment in `model`, no tensor type outside it, no customer text in an event or an error.
 //! A test (`tests/it/layers.rs`) reads the `use` lines and holds the table.
 //!
-//! The path of one message: [`cli::score`] → [`model::scorer`] → [`signal::Signals`].
+//! The path of one message: [`service::grpc`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
 
 pub mod cli;
 pub mod config;

@@ -1,6 +1,15 @@
 //! THE WORLD. Everything that waits, spawns, opens, logs or reads a clock.
 //!
-//! Today: [`events`], every log line in one typed list; [`clock`], the one reader of a clock.
+//! The path of a message: [`server`] listens and drains; [`grpc`] takes the call; [`convert`] translates; [`inference`] queues, batches and scores; and
+//! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
+//! contract.
 
 pub mod clock;
+pub mod convert;
 pub mod events;
+pub mod grpc;
+pub mod inference;
+pub mod metrics;
+pub mod pb;
+pub mod server;
+pub mod status;

@@ -141,6 +141,13 @@ pub struct Tags {
     pub present: Vec<usize>,
 }
 
+impl Classification {
+    /// p(positive) - p(negative), -1..=1; `None` where these are no labels of it.
+    pub fn valence(&self) -> Option<f32> {
+        Some(self.probability("positive")?.get() - self.probability("negative")?.get())
+    }
+}
+
 impl Tags {
     /// Calibrated probability of one label, by its name.
     pub fn probability(&self, label: &str) -> Option<Probability> {

@@ -1,10 +1,15 @@
-//! `baton demo`: the signals of a sample conversation, turn by turn.
+//! `baton demo`: starts the daemon on a free port, plays a conversation against it over gRPC, and shows the signals turn by turn.
 
-use anyhow::Result;
+use std::sync::Arc;
 
-use super::{ModelArguments, Outcome, load_model, print, render};
+use anyhow::{Context, Result, anyhow};
+
+use super::{ModelArguments, Outcome, bulk, load_model, print, render};
 use crate::config::Places;
-use crate::model::scorer::ScoreInput;
+use crate::config::serve::Typed;
+use crate::service::pb;
+use crate::service::pb::scoring_service_client::ScoringServiceClient;
+use crate::service::server::{self, Listen, Running};
 
 /// Arguments of `baton demo`.
 #[derive(Debug, clap::Args)]
@@ -28,27 +33,84 @@ const CONVERSATION: [(&str, &str); 9] = [
 
 /// Runs the command.
 pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
-    let scorer = load_model(&arguments.model, places)?;
+    let scorer = Arc::new(load_model(&arguments.model, places)?);
+    let settings = Typed::default().flag("listen.address", "127.0.0.1:0", "demo").settings(bulk::workers());
+    let settings = settings.map_err(|faults| anyhow!("the default settings are wrong: {}", faults[0]))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
+    runtime.block_on(async {
+        let running = server::start(scorer, settings).await?;
+        let text = play(&running).await?;
+        running.until(std::future::ready(())).await?;
+        print(&text)?;
+        Ok(Outcome::Success)
+    })
+}
+
+async fn play(running: &Running) -> Result<String> {
+    let Listen::Tcp(address) = &running.address else { return Err(anyhow!("the demo listens on TCP")) };
+    let mut client = ScoringServiceClient::connect(format!("http://{address}")).await.context("the daemon of the demo does not answer")?;
+    let info = client.get_info(pb::GetInfoRequest {}).await?.into_inner();
     let mut proposal = None;
     let mut rows = Vec::new();
     for (speaker, text) in CONVERSATION {
         if speaker == "bot" {
-            proposal = Some(text);
+            proposal = Some(text.to_owned());
             rows.push(vec![format!("bot: {}", render::shorten(text, 52))]);
             continue;
         }
-        let signals = scorer.score(&[ScoreInput { text, proposal }])?.remove(0);
-        rows.push(vec![
-            render::shorten(text, 57),
-            render::classification_cell(&signals.sentiment),
-            render::tags_cell(&signals.emotion),
-            render::classification_cell(&signals.intent),
-            render::classification_cell(&signals.act),
-            render::lexical_cell(&signals),
-        ]);
+        let request = pb::ScoreRequest { text: text.to_owned(), previous_bot_text: proposal.clone(), ..pb::ScoreRequest::default() };
+        let response = client.score(request).await?.into_inner();
+        rows.push(row(text, &response));
     }
-    let model = format!("{} {}", scorer.file().name, scorer.file().version);
-    print(&format!("Signals of a conversation, scored on this machine by {model} ({}):\n\n", scorer.engine()))?;
-    print(&render::table(&["turn", "sentiment", "emotion", "intent", "act", "rules"], rows))?;
-    Ok(Outcome::Success)
+    let header = ["turn", "sentiment", "emotion", "intent", "act", "rules", "ms"];
+    Ok(format!(
+        "A conversation, scored over gRPC by a daemon on {address}: {} {} ({}).\n\n{}",
+        info.model_name,
+        info.model_version,
+        info.engine,
+        render::table(&header, rows)
+    ))
+}
+
+fn row(text: &str, response: &pb::ScoreResponse) -> Vec<String> {
+    let signals = response.signals.clone().unwrap_or_default();
+    let timing = response.timing.unwrap_or_default();
+    let micros = timing.queue_us + timing.tokenise_us + timing.inference_us;
+    let mut rules: Vec<String> = Vec::new();
+    for kind in signals.lexical.iter().map(|finding| finding.kind().as_str_name().trim_start_matches("LEXICAL_KIND_").to_lowercase()) {
+        if !rules.contains(&kind) {
+            rules.push(kind);
+        }
+    }
+    vec![
+        render::shorten(text, 57),
+        classification(&signals.sentiment.unwrap_or_default()),
+        tags(&signals.emotion.unwrap_or_default()),
+        classification(&signals.intent.unwrap_or_default()),
+        classification(&signals.act.unwrap_or_default()),
+        if rules.is_empty() { "-".to_owned() } else { rules.join(", ") },
+        format!("{:.1}", micros as f64 / 1000.0),
+    ]
+}
+
+fn classification(found: &pb::Classification) -> String {
+    match (found.absence(), &found.label, found.in_scope) {
+        (pb::AbsenceReason::Unspecified, Some(label), _) => format!("{label} {:.0} %", 100.0 * found.confidence()),
+        (pb::AbsenceReason::Unspecified, None, Some(p)) => format!("- (in scope {:.0} %)", 100.0 * p),
+        (pb::AbsenceReason::Unspecified, None, None) => "-".to_owned(),
+        (reason, ..) => absent(reason),
+    }
+}
+
+fn tags(found: &pb::Tags) -> String {
+    if found.absence() != pb::AbsenceReason::Unspecified {
+        return absent(found.absence());
+    }
+    let present = found.probabilities.iter().filter(|label| found.present.contains(&label.label));
+    let shown: Vec<String> = present.map(|label| format!("{} {:.0} %", label.label, 100.0 * label.probability)).collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+}
+
+fn absent(reason: pb::AbsenceReason) -> String {
+    format!("- ({})", reason.as_str_name().trim_start_matches("ABSENCE_REASON_").to_lowercase())
 }

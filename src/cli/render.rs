@@ -19,9 +19,8 @@ pub fn to_json(signals: &Signals, extras: Extras<'_>) -> Value {
     let mut object = Map::new();
     let language = signals.language.map(|l| json!({"known": l.known, "probability": number(l.probability.get())}));
     object.insert("language".into(), absent_or(language));
-    let valence = |c: &Classification| Some(c.probability("positive")?.get() - c.probability("negative")?.get());
     let mut sentiment = classification(&signals.sentiment);
-    if let (Some(map), Some(valence)) = (sentiment.as_object_mut(), signals.sentiment.as_ref().ok().and_then(valence)) {
+    if let (Some(map), Some(valence)) = (sentiment.as_object_mut(), signals.sentiment.as_ref().ok().and_then(Classification::valence)) {
         map.insert("valence".into(), number(valence));
     }
     object.insert("sentiment".into(), sentiment);

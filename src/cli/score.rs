@@ -346,7 +346,7 @@ fn csv_cells(signals: &Result<RowSignals, String>) -> Vec<String> {
     let label = |c: &crate::signal::Classification| c.label().map(|(label, p)| (label.to_owned(), number(p.get()))).unwrap_or_default();
     let (sentiment, sentiment_confidence) = signals.sentiment.as_ref().map(label).unwrap_or_default();
     let (intent, intent_confidence) = signals.intent.as_ref().map(label).unwrap_or_default();
-    let valence = signals.sentiment.as_ref().ok().and_then(|c| Some(c.probability("positive")?.get() - c.probability("negative")?.get()));
+    let valence = signals.sentiment.as_ref().ok().and_then(crate::signal::Classification::valence);
     let emotion = signals.emotion.as_ref().map(|t| t.present.iter().map(|l| t.probabilities[*l].0.to_string()).collect::<Vec<_>>());
     let in_scope = signals.intent.as_ref().ok().and_then(|c| c.in_scope);
     let rules = render::lexical_cell(signals).replace(", ", "|");

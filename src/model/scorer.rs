@@ -140,6 +140,12 @@ pub struct Reference {
 }
 
 impl Scorer {
+    /// The same model on another engine, which is built from the one it has: what serves a model does not depend on what computes it, and tests put engines
+    /// here that fail, wait or do nothing.
+    pub fn exchange_encoder(self, exchange: impl FnOnce(Box<dyn Encoder>) -> Box<dyn Encoder>) -> Self {
+        Self { encoder: exchange(self.encoder), ..self }
+    }
+
     /// Signals of each input, in order. The whole batch fails together: what can fail is the engine, not a text.
     pub fn score(&self, inputs: &[ScoreInput<'_>]) -> Result<Vec<Signals>, ScoreError> {
         let prepared: Vec<Prepared> = inputs.iter().map(|input| self.prepare(*input)).collect();

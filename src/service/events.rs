@@ -5,7 +5,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use tracing::{Level, info, warn};
+use tracing::{Level, error, info, warn};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +63,20 @@ pub enum Event<'a> {
         /// Time it took.
         elapsed: Duration,
     },
+    /// Health is SERVING.
+    Serving {
+        /// Where the server listens.
+        address: &'a str,
+    },
+    /// A worker panicked and was replaced; health is NOT_SERVING until a canary was scored.
+    WorkerReplaced {
+        /// Panics since the start.
+        panics: u64,
+    },
+    /// New work is refused, accepted work is finished.
+    Draining,
+    /// The drain ended at its deadline although clients held connections open.
+    DrainTimedOut,
     /// The end of the cache file was damaged and cut off.
     CacheCut {
         /// Bytes that were cut.
@@ -95,6 +109,10 @@ pub fn emit(event: &Event<'_>) {
         Event::HeadFitted { head, rows, labels, inverse_l2, held_out_log_loss, elapsed } => {
             info!(event = "head_fitted", head, rows, labels, inverse_l2, held_out_log_loss, elapsed_ms = millis(*elapsed));
         }
+        Event::Serving { address } => info!(event = "serving", address),
+        Event::WorkerReplaced { panics } => error!(event = "worker_replaced", panics),
+        Event::Draining => info!(event = "draining"),
+        Event::DrainTimedOut => warn!(event = "drain_timed_out"),
         Event::CacheCut { bytes } => warn!(event = "cache_cut", bytes),
     }
 }

@@ -1,0 +1,18 @@
+//! Compiles the contract in `proto/` with protox, so that nobody needs protoc.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+const FILES: [&str; 1] = ["proto/baton/v1/scoring.proto"];
+
+#[expect(clippy::disallowed_methods, reason = "cargo talks to a build script through its environment")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // tonic's builder does not name the files it read.
+    FILES.iter().for_each(|file| println!("cargo::rerun-if-changed={file}"));
+    println!("cargo::rerun-if-changed=build.rs");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("baton.v1.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

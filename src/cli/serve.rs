@@ -1,0 +1,127 @@
+//! `baton serve`: the scoring daemon; `baton check`: its settings, without binding anything.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ModelArguments, Outcome, bulk, load_model, print, render};
+use crate::config::serve::{ConfigFault, KEYS, Typed};
+use crate::config::{self, Places};
+use crate::service::server::{self, Settings};
+
+/// Most bytes of a configuration file.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Arguments of `baton serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+/// Where the settings come from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SettingsArguments {
+    /// TOML file with settings; `baton check --keys` lists them.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// TCP address of the gRPC server, loopback only; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Path of a Unix socket to listen on, in place of --listen.
+    #[arg(long, value_name = "PATH")]
+    unix_socket: Option<String>,
+    /// TCP address for Prometheus, loopback only.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
+    /// Any setting, such as limits.queue_tokens_max=65536; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Arguments of `baton check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    settings: SettingsArguments,
+    /// List every key with its default and meaning.
+    #[arg(long)]
+    keys: bool,
+}
+
+/// Runs `baton serve`.
+pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
+    let settings = settings(&arguments.settings)?.map_err(|faults| anyhow!("{}", list(&faults)))?;
+    let scorer = Arc::new(load_model(&arguments.model, places)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
+    let result = runtime.block_on(async {
+        // Before anybody knows the address, so that no signal meets its default.
+        let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let running = server::start(scorer, settings).await?;
+        let metrics = running.metrics_address.map(|address| format!(", metrics on http://{address}/metrics")).unwrap_or_default();
+        print(&format!("serving on {}{metrics}\n", running.address))?;
+        let asked = async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        running.until(asked).await?;
+        Ok(Outcome::Success)
+    });
+    // Without waiting for a worker whose engine hangs: the drain has had its time.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs `baton check`.
+pub fn check(arguments: &CheckArguments) -> Result<Outcome> {
+    if arguments.keys {
+        let rows = KEYS.iter().map(|key| vec![key.name.to_owned(), key.default.to_owned(), key.meaning.to_owned()]);
+        print(&render::table(&["key", "default", "meaning"], rows.collect()))?;
+        return Ok(Outcome::Success);
+    }
+    match settings(&arguments.settings)? {
+        Ok(settings) => {
+            print(&format!("the settings are sound: would serve on {}\n", settings.listen))?;
+            Ok(Outcome::Success)
+        }
+        Err(faults) => {
+            print(&format!("{}\n", list(&faults)))?;
+            Ok(Outcome::Negative)
+        }
+    }
+}
+
+fn settings(arguments: &SettingsArguments) -> Result<Result<Settings, Vec<ConfigFault>>> {
+    let mut typed = Typed::default();
+    if let Some(path) = &arguments.config {
+        typed = typed.file(&path.display().to_string(), &read(path)?);
+    }
+    typed = typed.environment(config::environment());
+    let named = [("listen.address", &arguments.listen, "--listen"), ("listen.unix_socket", &arguments.unix_socket, "--unix-socket")];
+    for (key, value, flag) in named.into_iter().chain([("listen.metrics", &arguments.metrics, "--metrics")]) {
+        if let Some(value) = value {
+            typed = typed.flag(key, value, flag);
+        }
+    }
+    Ok(arguments.set.iter().fold(typed, |typed, assignment| typed.set(assignment)).settings(bulk::workers()))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let at = || format!("configuration file {}", path.display());
+    let bytes = std::fs::metadata(path).with_context(at)?.len();
+    if bytes > CONFIG_BYTES_MAX {
+        bail!("{}: found {bytes} bytes, expected at most {CONFIG_BYTES_MAX}", at());
+    }
+    std::fs::read_to_string(path).with_context(at)
+}
+
+fn list(faults: &[ConfigFault]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    format!("the settings are wrong:\n  {}", lines.join("\n  "))
+}

@@ -1,0 +1,8 @@
+//! The messages of the contract, generated from `proto/` when the crate is built. Nothing outside `service` names them but clients in `cli` and tests.
+
+#![expect(clippy::large_enum_variant, reason = "generated from the contract")]
+
+tonic::include_proto!("baton.v1");
+
+/// The contract as descriptors, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/baton.v1.bin"));

@@ -1,0 +1,350 @@
+//! The server: listen, prove that the model answers, serve, drain.
+//!
+//! Health is NOT_SERVING until a canary message was scored, again while a worker that panicked has not proved itself, and from the first moment of the
+//! drain. A drain refuses new work with UNAVAILABLE, finishes what was accepted, and ends at its deadline whatever clients still hold open: tonic's
+//! own graceful shutdown waits without limit.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::events::{Event, emit};
+use super::grpc::scoring::{Scoring, ServiceLimits};
+use super::inference::{Class, Limits, Request, Scheduler};
+use super::metrics::Metrics;
+use super::pb;
+use super::pb::scoring_service_server::ScoringServiceServer;
+use crate::model::scorer::Scorer;
+
+/// What is scored before the server says SERVING; any message does.
+const CANARY: &str = "Where is my refund? I want to talk to a person.";
+/// How long the model may take for the canary.
+const CANARY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection whose peer is gone is found out after this time.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long the batches in work may take after the drain's deadline.
+const WORKERS_GRACE: Duration = Duration::from_millis(200);
+/// How often the count of panicked workers is looked at.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP address; loopback only, until TLS and tokens exist.
+    Tcp(SocketAddr),
+    /// A Unix socket; a socket file that is there is taken over only when nobody listens on it.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Everything that the server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where Prometheus reads; loopback only.
+    pub metrics: Option<SocketAddr>,
+    /// What the scheduler accepts.
+    pub scheduler: Limits,
+    /// What the service accepts.
+    pub service: ServiceLimits,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+}
+
+/// Why the server did not start, or ended.
+#[derive(Debug)]
+pub struct ServerError {
+    what: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ServerError {
+    fn new(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    /// Where it listens; the real port where 0 was asked for.
+    pub address: Listen,
+    /// Where the metrics are.
+    pub metrics_address: Option<SocketAddr>,
+    scheduler: Arc<Scheduler>,
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<Result<(), ServerError>>,
+}
+
+impl Running {
+    /// The scheduler behind it.
+    pub fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
+    }
+
+    /// Waits until `shutdown` is ready, then drains; ends with the server.
+    pub async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let Self { stop, ended, .. } = self;
+        tokio::pin!(ended);
+        tokio::select! {
+            result = &mut ended => return flatten(result),
+            () = shutdown => {}
+        }
+        // Nobody listens only if the server has ended by itself, and then there is nothing to stop.
+        let _ = stop.send(true);
+        flatten(ended.await)
+    }
+}
+
+fn flatten(result: Result<Result<(), ServerError>, oneshot::error::RecvError>) -> Result<(), ServerError> {
+    result.unwrap_or_else(|error| Err(ServerError::new("the server task died", error)))
+}
+
+/// Starts listening, proves the model with a canary, and serves.
+pub async fn start(scorer: Arc<Scorer>, settings: Settings) -> Result<Running, ServerError> {
+    let metrics = Metrics::new();
+    let scheduler = Scheduler::start(scorer, settings.scheduler, Arc::clone(&metrics));
+    let scheduler = Arc::new(scheduler.map_err(|error| ServerError::new("a worker could not be started", error))?);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, &metrics, false).await;
+    let (stop, stopped) = watch::channel(false);
+    let metrics_address = match settings.metrics {
+        Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), stopped.clone()).await?),
+        None => None,
+    };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ServerError::new("the reflection service could not be built", error))?;
+    let scoring = ScoringServiceServer::new(Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service))
+        .max_decoding_message_size(settings.service.message_bytes_max);
+    let router = Server::builder()
+        .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(scoring);
+    let permits = Arc::new(Semaphore::new(settings.service.connections_max));
+    let mut stop_listening = stopped.clone();
+    let signal = async move { drop(stop_listening.wait_for(|stop| *stop).await) };
+    let (address, serving) = match &settings.listen {
+        Listen::Tcp(address) => {
+            let listener =
+                TcpListener::bind(address).await.map_err(|error| ServerError::new(format!("cannot listen on {address}"), error))?;
+            let bound = listener.local_addr().map_err(|error| ServerError::new("the address of the listener", error))?;
+            let incoming = limited(TcpListenerStream::new(listener), permits);
+            (Listen::Tcp(bound), tokio::spawn(router.serve_with_incoming_shutdown(incoming, signal)))
+        }
+        Listen::Unix(path) => {
+            let listener = bind_unix(path).await?;
+            let incoming = limited(UnixListenerStream::new(listener), permits);
+            (settings.listen.clone(), tokio::spawn(router.serve_with_incoming_shutdown(incoming, signal)))
+        }
+    };
+    canary(&scheduler).await.map_err(|error| ServerError::new("the model did not answer the canary", error))?;
+    set_health(&health, &metrics, true).await;
+    emit(&Event::Serving { address: &address.to_string() });
+    let (sender, ended) = oneshot::channel();
+    tokio::spawn(supervise(Arc::clone(&scheduler), metrics, health, serving, stopped, settings.drain_timeout, sender));
+    Ok(Running { address, metrics_address, scheduler, stop, ended })
+}
+
+type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// Watches the workers while the server serves; drains when it is told to stop.
+async fn supervise(
+    scheduler: Arc<Scheduler>,
+    metrics: Arc<Metrics>,
+    health: HealthReporter,
+    mut serving: Serving,
+    mut stopped: watch::Receiver<bool>,
+    drain_timeout: Duration,
+    ended: oneshot::Sender<Result<(), ServerError>>,
+) {
+    let mut panics = scheduler.worker_panics();
+    let mut ticks = tokio::time::interval(WATCH_PERIOD);
+    let result = loop {
+        tokio::select! {
+            // Being told to stop comes first: without a connection the server ends at once, and that is a drain all the same.
+            biased;
+            () = async { drop(stopped.wait_for(|stop| *stop).await) } => break None,
+            result = &mut serving => break Some(result),
+            _ = ticks.tick() => {
+                let now = scheduler.worker_panics();
+                if now > panics {
+                    panics = now;
+                    set_health(&health, &metrics, false).await;
+                    emit(&Event::WorkerReplaced { panics });
+                    // Beside this loop, which must hear of a stop even while the model hangs.
+                    let (scheduler, health, metrics, stopped) = (Arc::clone(&scheduler), health.clone(), Arc::clone(&metrics), stopped.clone());
+                    tokio::spawn(async move {
+                        if canary(&scheduler).await.is_ok() && !*stopped.borrow() {
+                            set_health(&health, &metrics, true).await;
+                        }
+                    });
+                }
+            }
+        }
+    };
+    let deadline = tokio::time::Instant::now() + drain_timeout;
+    set_health(&health, &metrics, false).await;
+    let result = match result {
+        Some(result) => result,
+        None => {
+            emit(&Event::Draining);
+            scheduler.close();
+            match tokio::time::timeout_at(deadline, &mut serving).await {
+                Ok(result) => result,
+                Err(_) => {
+                    serving.abort();
+                    emit(&Event::DrainTimedOut);
+                    Ok(Ok(()))
+                }
+            }
+        }
+    };
+    let stopping = Arc::clone(&scheduler);
+    // The workers finish the batch they are in, unless the engine hangs: then the process ends without them.
+    let stopped_in_time = tokio::time::timeout_at(deadline + WORKERS_GRACE, tokio::task::spawn_blocking(move || stopping.stop())).await;
+    if stopped_in_time.is_err() {
+        emit(&Event::DrainTimedOut);
+    }
+    let result = match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ServerError::new("the server ended", error)),
+        Err(error) => Err(ServerError::new("the server task died", error)),
+    };
+    // Nobody waits any more only if the process is ending anyway.
+    drop(ended.send(result));
+}
+
+async fn canary(scheduler: &Scheduler) -> Result<(), String> {
+    let request = Request { text: CANARY.to_owned(), proposal: None, class: Class::Live, deadline: None };
+    match tokio::time::timeout(CANARY_TIMEOUT, scheduler.score_uncached(request)).await {
+        Ok(answer) => answer.map(drop).map_err(|error| format!("{error:?}")),
+        Err(_) => Err(format!("no answer in {} s", CANARY_TIMEOUT.as_secs())),
+    }
+}
+
+async fn set_health(health: &HealthReporter, metrics: &Metrics, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    // The empty name stands for the whole server.
+    health.set_service_status("", status).await;
+    health.set_service_status("baton.v1.ScoringService", status).await;
+    metrics.serving.set(u64::from(serving));
+}
+
+/// A socket file of a server that is gone is removed; one on which somebody listens, or a file that is no socket, is refused.
+async fn bind_unix(path: &std::path::Path) -> Result<UnixListener, ServerError> {
+    use std::os::unix::fs::FileTypeExt;
+    let here = |what: &str| format!("cannot listen on {}: {what}", path.display());
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(ServerError { what: here("a file that is no socket is there"), source: None });
+        }
+        if tokio::net::UnixStream::connect(path).await.is_ok() {
+            return Err(ServerError { what: here("another server listens there"), source: None });
+        }
+        std::fs::remove_file(path).map_err(|error| ServerError::new(here("the old socket cannot be removed"), error))?;
+    }
+    UnixListener::bind(path).map_err(|error| ServerError::new(here("the socket cannot be made"), error))
+}
+
+/// Connections wait in the listener's backlog while as many as allowed are open; each gives its place back when it closes.
+fn limited<S, E>(
+    incoming: impl tokio_stream::Stream<Item = Result<S, E>>,
+    permits: Arc<Semaphore>,
+) -> impl tokio_stream::Stream<Item = Result<Counted<S>, E>> {
+    incoming.then(move |connection| {
+        let permits = Arc::clone(&permits);
+        async move {
+            let permit = permits.acquire_owned().await.expect("the semaphore of connections is never closed");
+            connection.map(|inner| Counted { inner, _permit: permit })
+        }
+    })
+}
+
+/// Prometheus text on `GET /metrics`.
+async fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) -> Result<SocketAddr, ServerError> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| ServerError::new(format!("cannot listen for metrics on {address}"), error))?;
+    let bound = listener.local_addr().map_err(|error| ServerError::new("the address of the metrics listener", error))?;
+    let text = move || async move {
+        let headers = [(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        metrics.text().map(|text| (headers, text)).map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    let router = axum::Router::new().route("/metrics", axum::routing::get(text));
+    let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
+    // Metrics end with the process; a failure of their listener after the start is the scraper's to notice.
+    tokio::spawn(async move { drop(axum::serve(listener, router).with_graceful_shutdown(stop).await) });
+    Ok(bound)
+}
+
+/// A connection that holds its place among the allowed ones.
+struct Counted<S> {
+    inner: S,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl<S: Connected> Connected for Counted<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.inner.connect_info()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
