@@ -38,7 +38,7 @@ fn demo_shows_every_turn_with_its_signals() {
         for expected in turns.iter().chain(&words) {
             assert!(shown.contains(expected), "expected {expected:?} in {shown}");
         }
-        assert!(shown.starts_with("Signals of a conversation, scored on this machine by "), "{shown}");
+        assert!(shown.starts_with("A conversation, scored over gRPC by a daemon on 127.0.0.1:"), "{shown}");
         assert_eq!(run.stderr, "");
     }
 }
@@ -49,7 +49,7 @@ fn demo_needs_no_flag_in_the_repository() {
     let place = Place::new();
     let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_baton")));
     command.arg("demo").current_dir(env!("CARGO_MANIFEST_DIR"));
-    assert!(Run::of(command, b"").success().contains("by baton-en "));
+    assert!(Run::of(command, b"").success().contains(": baton-en "));
 }
 
 #[test]

@@ -59,7 +59,14 @@ fn every_module_of_the_crate_has_a_layer() {
 
 #[test]
 fn libraries_stay_in_their_folders() {
-    for (library, home) in [("candle_core::", "model"), ("candle_nn::", "model"), ("tokenizers::", "model"), ("indicatif::", "cli")] {
+    for (library, home) in [
+        ("candle_core::", "model"),
+        ("candle_nn::", "model"),
+        ("tokenizers::", "model"),
+        ("indicatif::", "cli"),
+        ("tonic::", "service"),
+        ("prometheus_client::", "service"),
+    ] {
         for (layer, _) in LAYERS.iter().filter(|(layer, _)| *layer != home) {
             for file in files_of(layer) {
                 let code = fs::read_to_string(&file).unwrap();

@@ -7,4 +7,5 @@ mod malformed_input;
 mod malformed_package;
 mod parity;
 mod readme;
+mod serving;
 mod support;
