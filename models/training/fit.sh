@@ -8,6 +8,15 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 model=$root/models/baton-en
 baton=${BATON:-$root/target/release/baton}
 
+python=${PYTHON:-python3}
+
+# Begins with the bare trunk, so that nothing of an earlier fit is left.
+rm -f "$model/heads.safetensors"
+cat >"$model/heads.json" <<'JSON'
+{"format": 1, "name": "baton-en", "version": "0.1.0", "max_seq_len": 256, "embedding": {"pooling": "mean"}, "heads": []}
+JSON
+"$python" "$root/models/training/parity.py" --package "$model"
+
 train() { "$baton" train --model "$model" --out "$model" --text-column text --label-column label "$@"; }
 
 # Sentiment and emotion read the layer before the last: the last one is shaped for similarity of topics. Chosen by the log loss of held-out rows.
@@ -18,4 +27,4 @@ train --head intent --data "$data/train/intent.csv" --out-of-scope-label out_of_
 train --head act --data "$data/train/act.csv"
 train --target language --data "$data/train/language.csv"
 train --target examples --data "$data/train/clinc150.csv"
-"${PYTHON:-python3}" "$root/models/training/parity.py" --package "$model"
+"$python" "$root/models/training/parity.py" --package "$model"
