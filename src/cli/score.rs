@@ -51,7 +51,7 @@ pub struct ScoreArguments {
     /// Column of the file with the bot's last turn, for `act`.
     #[arg(long, value_name = "NAME")]
     proposal_column: Option<String>,
-    /// TOML file with intents by example: [[intent]] with id and 5 to 20 examples.
+    /// TOML file with intents by example: tables `intent`, each with id and 5 to 20 examples.
     #[arg(long, value_name = "FILE")]
     intents: Option<PathBuf>,
     /// JSON, one object a line, in place of a table.

@@ -1,7 +1,7 @@
 //! Intents by example (T14): 5 to 20 messages in, a calibrated probability out, without training.
 //!
 //! In: unit vectors of the examples and of a message. Out: p(the message has this intent) = sigmoid(weights · f + bias), f being the four
-//! [`features`]. The parameters are fitted once per trunk by `baton train --target examples` on labelled sets whose intents take turns as "the
+//! [`ExampleIntent::features`]. The parameters are fitted once per trunk by `baton train --target examples` on labelled sets whose intents take turns as "the
 //! operator's intent" with random examples; `prior` is the share of messages that had the intent in that fit, and p is calibrated for that share.
 
 use serde::{Deserialize, Serialize};
