@@ -8,6 +8,9 @@ use super::table::Table;
 use crate::model::head::Kind;
 use crate::model::train::{ROWS_MAX, Targets};
 
+/// Most bytes of all messages together: what a fit holds in memory beside the vectors.
+const BYTES_MAX: usize = 2 << 30;
+
 /// Where the labelled messages are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LabelledArguments {
@@ -40,6 +43,7 @@ impl LabelledArguments {
     /// Reads all files.
     pub fn read(&self) -> Result<Labelled> {
         let mut all = Labelled::default();
+        let mut bytes = 0;
         for path in &self.data {
             for row in Table::open(path, &[&self.text_column, &self.label_column])? {
                 let row = row?;
@@ -53,6 +57,10 @@ impl LabelledArguments {
                 };
                 if text.trim().is_empty() {
                     bail!("{place}: {}: found nothing, expected a message", self.text_column);
+                }
+                bytes += text.len() + label.len();
+                if bytes > BYTES_MAX {
+                    bail!("{place}: more than {BYTES_MAX} bytes of messages and labels");
                 }
                 all.texts.push(text.to_owned());
                 all.labels.push(labels);

@@ -190,7 +190,7 @@ impl Scheduler {
         let waiting = {
             let (sender, receiver) = oneshot::channel();
             let joined = self.shared.lock().join(&lane, queue::Waiter { sender, deadline: request.deadline, twin: true });
-            if joined { Some(receiver) } else { None }
+            if joined.map_err(|what| self.shared.overloaded(what))? { Some(receiver) } else { None }
         };
         let deadline = request.deadline;
         let receiver = match waiting {

@@ -115,14 +115,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a caller wait for a twin that is queued or being scored; false, and the caller forgotten, if there is none.
-    pub(super) fn join(&mut self, key: &Key, waiter: Waiter) -> bool {
+    /// Lets a caller wait for a twin that is queued or being scored; false, and the caller forgotten, if there is none. As many callers may wait for one text
+    /// as messages may wait; otherwise what is full.
+    pub(super) fn join(&mut self, key: &Key, waiter: Waiter) -> Result<bool, String> {
+        let most = self.limits.queue_messages_max;
         match self.waiters.get_mut(key) {
+            Some(waiters) if waiters.len() >= most => Err(format!("queue_messages_max is {most}, {} wait for this text", waiters.len())),
             Some(waiters) => {
                 waiters.push(waiter);
-                true
+                Ok(true)
             }
-            None => false,
+            None => Ok(false),
         }
     }
 
@@ -205,4 +208,21 @@ impl Queue {
 fn is_near(a: usize, b: usize) -> bool {
     let (short, long) = (a.min(b), a.max(b));
     long <= 16 || 2 * long <= 3 * short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_of_one_text_are_bounded_as_messages_are() {
+        let limits = Limits { queue_tokens_max: 100, queue_messages_max: 2, batch_tokens_max: 100, cache_bytes_max: 0, workers: 1 };
+        let mut queue = Queue::new(limits);
+        let key = [7; 16];
+        let waiter = || Waiter { sender: oneshot::channel().0, deadline: None, twin: true };
+        assert_eq!(queue.join(&key, waiter()), Ok(false), "there is no twin yet");
+        queue.waiters.insert(key, vec![waiter()]);
+        assert_eq!(queue.join(&key, waiter()), Ok(true));
+        assert_eq!(queue.join(&key, waiter()), Err("queue_messages_max is 2, 2 wait for this text".to_owned()));
+    }
 }
