@@ -5,25 +5,33 @@
 //!            → package and summary → routing → message and note out → store and measures
 //! ```
 //!
-//! What exists today is the left end: TEXT → SIGNALS. Modules in reading order, each with what it may know:
+//! What exists today is the left half, up to the decision. Modules in reading order, each with what it may know:
 //!
 //! | module | holds | uses |
 //! |---|---|---|
 //! | [`signal`] | vocabulary: the signals of one message | nothing of ours |
+//! | [`message`] | vocabulary: who speaks, and ids | nothing of ours |
+//! | [`time`] | vocabulary: points in time and spans; no clock | nothing of ours |
 //! | [`random`] | vocabulary: reproducible random numbers | nothing of ours |
 //! | [`model`] | TEXT → SIGNALS, and how heads are fitted and measured. Arithmetic only | the vocabulary |
+//! | [`handoff`] | SIGNALS → DECISIONS: policy, conversation, triggers, receipts. Rules only | the vocabulary |
 //! | [`service`] | THE WORLD: gRPC server, scheduler, metrics, events, clock | everything above |
 //! | [`config`] | what file, environment and command line mean | everything above |
 //! | [`cli`] | the commands of the one binary | everything |
 //!
-//! What is not there: no clock and no environment in `model`, no tensor type outside it, no customer text in an event or an error.
+//! What is not there: no clock and no environment in `model` and `handoff`, which do not see each other; no tensor type outside `model`; no customer text in
+//! an event, a receipt or an error.
 //! A test (`tests/it/layers.rs`) reads the `use` lines and holds the table.
 //!
 //! The path of one message: [`service::grpc`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
+//! The path of one decision: [`cli::replay`] → [`service::observe`] → [`handoff::step`] → [`handoff::receipt`].
 
 pub mod cli;
 pub mod config;
+pub mod handoff;
+pub mod message;
 pub mod model;
 pub mod random;
 pub mod service;
 pub mod signal;
+pub mod time;

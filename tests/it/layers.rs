@@ -4,13 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer, its files, and the layers whose names may stand in them.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("signal", &[]),
+    ("message", &[]),
+    ("time", &[]),
     ("random", &[]),
     ("model", &["signal", "random"]),
-    ("service", &["signal", "random", "model"]),
-    ("config", &["signal", "random", "model", "service"]),
-    ("cli", &["signal", "random", "model", "service", "config"]),
+    ("handoff", &["signal", "message", "time"]),
+    ("service", &["signal", "message", "time", "random", "model", "handoff"]),
+    ("config", &["signal", "message", "time", "random", "model", "handoff", "service"]),
+    ("cli", &["signal", "message", "time", "random", "model", "handoff", "service", "config"]),
 ];
 
 fn files_of(layer: &str) -> Vec<PathBuf> {
@@ -64,6 +67,8 @@ fn libraries_stay_in_their_folders() {
         ("candle_nn::", "model"),
         ("tokenizers::", "model"),
         ("indicatif::", "cli"),
+        ("cel::", "handoff"),
+        ("frostem::", "handoff"),
         ("tonic::", "service"),
         ("prometheus_client::", "service"),
     ] {

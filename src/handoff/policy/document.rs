@@ -1,0 +1,240 @@
+//! A policy as a document: by urgency, each trigger in words with its kind, basis, queue, owner, fallback and message.
+
+use std::fmt::Write;
+
+use super::{Fallback, Policy, Queue, Trigger, Urgency};
+use crate::handoff::expression::check::written;
+use crate::handoff::expression::names::{NAMES, Source};
+use crate::handoff::expression::{Expression, Node, Operand};
+use crate::handoff::receipt::operand_words;
+use crate::time;
+
+/// The policy as Markdown.
+pub fn document(policy: &Policy) -> String {
+    let mut text = String::new();
+    put(&mut text, "# When a person takes over");
+    put(&mut text, "");
+    put(&mut text, &format!("Policy {}, {} triggers, {} queues.", policy.digest.short(), policy.triggers.len(), policy.queues.len()));
+    let soft = &policy.soft;
+    for (urgency, title, about) in [
+        (Urgency::Immediate, "Immediate", "A person takes over at once.".to_owned()),
+        (
+            Urgency::Soft,
+            "Soft",
+            format!(
+                "The bot makes one more attempt. A person takes over when the customer rejects it, is still unhappy, or has said neither in {} answers, or after {}. After {} attempts in a conversation, a person takes over at once.",
+                soft.turns,
+                time::in_words(std::time::Duration::from_secs(u64::from(soft.timeout_secs))),
+                soft.attempts
+            ),
+        ),
+    ] {
+        let mut places: Vec<usize> = (0..policy.triggers.len()).filter(|at| policy.triggers[*at].urgency == urgency).collect();
+        places.sort_by_key(|at| policy.precedence(*at));
+        if places.is_empty() {
+            continue;
+        }
+        put(&mut text, "");
+        put(&mut text, &format!("## {title}"));
+        put(&mut text, "");
+        put(&mut text, &format!("{about} Where several stand at once, the first of this list decides."));
+        for at in places {
+            trigger(&mut text, policy, &policy.triggers[at]);
+        }
+    }
+    queues(&mut text, policy);
+    messages(&mut text, policy);
+    intents(&mut text, policy);
+    text
+}
+
+fn put(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("writing to a string does not fail");
+}
+
+fn trigger(text: &mut String, policy: &Policy, trigger: &Trigger) {
+    put(text, "");
+    put(text, &format!("### {}", trigger.id));
+    put(text, "");
+    if let Some(about) = &trigger.about {
+        put(text, about);
+        put(text, "");
+    }
+    let hold = match trigger.pace.hold_turns {
+        1 => String::new(),
+        turns => format!(", for {turns} messages of the customer in a row"),
+    };
+    put(text, &format!("- **When** {}{hold}.", condition(&trigger.when, policy)));
+    let again = trigger.rearm.as_ref().map_or_else(|| "the condition no longer holds".to_owned(), |rearm| condition(rearm, policy));
+    put(text, &format!("- **Again** after {} messages of the customer and once {again}.", trigger.pace.cooldown_turns));
+    put(
+        text,
+        &format!(
+            "- {}, by {}; category {}, priority {}.",
+            capital(trigger.kind.as_str()),
+            trigger.basis.as_str(),
+            trigger.category,
+            trigger.priority
+        ),
+    );
+    let queue = &policy.queues[trigger.queue];
+    put(text, &format!("- **Queue** {}, owner {}, then {}.", queue.id, queue.owner, fallbacks(policy, queue)));
+    put(text, &format!("- **Message** {}.", policy.messages[trigger.message].id));
+}
+
+/// Where a conversation goes from a queue, to the end.
+fn fallbacks(policy: &Policy, queue: &Queue) -> String {
+    let mut names = Vec::new();
+    let mut at = queue.fallback;
+    // The linter leaves no circle; the bound keeps a policy from elsewhere from going round.
+    while let Fallback::Queue(next) = at {
+        if names.len() >= policy.queues.len() {
+            break;
+        }
+        names.push(policy.queues[next].id.clone());
+        at = policy.queues[next].fallback;
+    }
+    names.push("a follow-up later".to_owned());
+    names.join(", then ")
+}
+
+fn queues(text: &mut String, policy: &Policy) {
+    put(text, "");
+    put(text, "## Queues");
+    put(text, "");
+    put(text, "| queue | owner | skills | then | hours |");
+    put(text, "|---|---|---|---|---|");
+    for queue in &policy.queues {
+        let skills = if queue.skills.is_empty() { "any".to_owned() } else { queue.skills.join(", ") };
+        let hours = queue.hours.as_ref().map_or_else(|| "always".to_owned(), hours_words);
+        put(text, &format!("| {} | {} | {skills} | {} | {hours} |", queue.id, cell(&queue.owner), fallbacks(policy, queue)));
+    }
+}
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+fn hours_words(hours: &super::Hours) -> String {
+    let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+    let spans = |spans: &[(u16, u16)]| {
+        spans.iter().map(|(from, to)| format!("{}\u{2013}{}", clock(*from), clock(*to))).collect::<Vec<_>>().join(" and ")
+    };
+    // Days in a row with the same hours are told together.
+    let mut shown: Vec<String> = Vec::new();
+    let mut day = 0;
+    while day < 7 {
+        let last = (day..7).take_while(|other| hours.week[*other] == hours.week[day]).last().unwrap_or(day);
+        if !hours.week[day].is_empty() {
+            let days = if last == day { DAYS[day].to_owned() } else { format!("{}\u{2013}{}", DAYS[day], DAYS[last]) };
+            shown.push(format!("{days} {}", spans(&hours.week[day])));
+        }
+        day = last + 1;
+    }
+    let holidays = match hours.holidays.len() {
+        0 => String::new(),
+        1 => ", 1 holiday".to_owned(),
+        many => format!(", {many} holidays"),
+    };
+    format!("{} ({}{holidays})", shown.join(", "), hours.zone)
+}
+
+fn messages(text: &mut String, policy: &Policy) {
+    put(text, "");
+    put(text, "## Messages to the customer");
+    for message in &policy.messages {
+        put(text, "");
+        put(text, &format!("### {}", message.id));
+        put(text, "");
+        put(text, &format!("> {} {} {}", message.acknowledge, message.reassure, message.expect));
+        if let Some(unknown) = &message.expect_unknown_wait {
+            put(text, ">");
+            put(text, &format!("> While the wait is not known: {unknown}"));
+        }
+    }
+}
+
+fn intents(text: &mut String, policy: &Policy) {
+    if policy.intents.is_empty() {
+        return;
+    }
+    put(text, "");
+    put(text, "## Intents by example");
+    put(text, "");
+    for intent in &policy.intents {
+        let examples: Vec<String> = intent.examples.iter().map(|example| format!("\u{201c}{}\u{201d}", cell(example))).collect();
+        put(text, &format!("- {}: {}", intent.id, examples.join(", ")));
+    }
+}
+
+fn cell(value: &str) -> String {
+    value.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// A condition in words.
+pub fn condition(expression: &Expression, policy: &Policy) -> String {
+    words(&expression.root, expression, policy, Around::Nothing)
+}
+
+/// What a part of a condition stands in: it needs brackets inside another connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    And,
+    Or,
+}
+
+fn words(node: &Node, expression: &Expression, policy: &Policy, around: Around) -> String {
+    let joined = |a: &Node, b: &Node, word: &str, own: Around| {
+        let text = format!("{} {word} {}", words(a, expression, policy, own), words(b, expression, policy, own));
+        if around == Around::Nothing || around == own { text } else { format!("({text})") }
+    };
+    match node {
+        Node::Literal(value) => value.to_string(),
+        Node::And(a, b) => joined(a, b, "and", Around::And),
+        Node::Or(a, b) => joined(a, b, "or", Around::Or),
+        Node::Not(inner) => match inner.as_ref() {
+            Node::Comparison(_) => comparison(inner, expression, policy, false),
+            other => format!("not ({})", words(other, expression, policy, Around::Nothing)),
+        },
+        Node::Comparison(_) => comparison(node, expression, policy, true),
+    }
+}
+
+fn comparison(node: &Node, expression: &Expression, policy: &Policy, holds: bool) -> String {
+    let Node::Comparison(index) = node else { unreachable!("only comparisons come here") };
+    let compared = &expression.comparisons[*index];
+    let left = operand_words(&compared.left, &policy.terms);
+    match &compared.right {
+        None if holds => left,
+        None => format!("not {left}"),
+        Some((operator, right)) => {
+            let operator = if holds { *operator } else { operator.negated() };
+            let right = match right {
+                Operand::Text(word) => format!("\u{201c}{word}\u{201d}"),
+                other => operand_words(other, &policy.terms),
+            };
+            format!("{left} {} {right}", operator.as_sign())
+        }
+    }
+}
+
+/// The names of conditions as Markdown tables, by source.
+pub fn names() -> String {
+    let mut text = String::new();
+    put(&mut text, "# Names of conditions");
+    for source in [Source::Message, Source::Conversation, Source::Bot, Source::Customer, Source::Facts] {
+        put(&mut text, "");
+        put(&mut text, &format!("## From {}", source.as_str()));
+        put(&mut text, "");
+        put(&mut text, "| name | gives | meaning |");
+        put(&mut text, "|---|---|---|");
+        for name in NAMES.iter().filter(|name| name.source == source) {
+            put(&mut text, &format!("| `{}` | {} | {} |", written(name), name.result.words(), cell(name.meaning)));
+        }
+    }
+    text
+}
