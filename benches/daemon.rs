@@ -68,7 +68,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn serve() {
     let settings = Typed::default().flag("listen.address", "127.0.0.1:0", "bench").set("limits.cache_bytes_max=0").settings(2);
     runtime().block_on(async {
-        let running = server::start(Arc::new(scorer()), settings.expect("the settings are sound")).await.expect("the server starts");
+        let running = server::start(Arc::new(scorer()), None, settings.expect("the settings are sound")).await.expect("the server starts");
         println!("{}", running.address);
         running.until(std::future::pending()).await.expect("the server runs until it is killed");
     });

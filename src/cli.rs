@@ -2,12 +2,16 @@
 //! failure.
 
 pub mod bulk;
+pub mod check;
 pub mod demo;
 pub mod eval;
 pub mod features;
 pub mod intents;
 pub mod labelled;
+pub mod policy;
 pub mod render;
+pub mod replay;
+pub mod same_issue;
 pub mod score;
 pub mod serve;
 pub mod table;
@@ -51,8 +55,12 @@ enum Command {
     Score(score::ScoreArguments),
     /// Serve messages over gRPC.
     Serve(serve::ServeArguments),
-    /// Check the settings of the server without starting it.
-    Check(serve::CheckArguments),
+    /// Check the settings, the policy and its scenarios without serving.
+    Check(check::CheckArguments),
+    /// Print the policy as a document.
+    Policy(policy::PolicyArguments),
+    /// Play conversations through the model and the policy, and tell each decision with its reasons.
+    Replay(replay::ReplayArguments),
     /// Fit a head on labelled messages.
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
@@ -141,7 +149,9 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments, &places),
         Command::Score(arguments) => score::run(&arguments, &places),
         Command::Serve(arguments) => serve::run(&arguments, &places),
-        Command::Check(arguments) => serve::check(&arguments),
+        Command::Check(arguments) => check::run(&arguments, &places),
+        Command::Policy(arguments) => policy::run(&arguments, &places),
+        Command::Replay(arguments) => replay::run(&arguments, &places),
         Command::Train(arguments) => train::run(&arguments, &places),
         Command::Eval(arguments) => eval::run(&arguments, &places),
     };

@@ -2,7 +2,7 @@
 //!
 //! The path of a message: [`server`] listens and drains; [`grpc`] takes the call; [`convert`] translates; [`inference`] queues, batches and scores; and
 //! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
-//! contract.
+//! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios.
 
 pub mod clock;
 pub mod convert;
@@ -10,6 +10,8 @@ pub mod events;
 pub mod grpc;
 pub mod inference;
 pub mod metrics;
+pub mod observe;
 pub mod pb;
+pub mod proving;
 pub mod server;
 pub mod status;

@@ -3,7 +3,8 @@
 Usage: prepare.py --data DIR --out DIR [--own DIR]
 
 DIR of --data holds one folder per data set (README.md beside this file names the origins). --out receives `train/*.csv`,
-`eval/*.csv` and `counts.json`. The same inputs always give the same bytes. Standard library only, Python 3.11 or later.
+`dev/*.csv` (to choose thresholds on), `eval/*.csv` and `counts.json`. The same inputs always give the same bytes. Standard
+library only, Python 3.11 or later.
 
 Two guards keep measured data out of training data:
 
@@ -78,6 +79,8 @@ MULTIDOGO_FORMULAS = (*MULTIDOGO_BARE, "openinggreeting", "closinggreeting", "th
 MULTIDOGO_MIN_REQUEST_WORDS = 3
 MULTIDOGO_MAX_FORMULA_WORDS = 6
 MULTIDOGO_AGREEMENT = 0.6
+# The origin's labels of requests that a person must take over: conversations with one of them are kept apart.
+MULTIDOGO_TAKEOVER = frozenset({"cancelserviceintent", "closeaccount", "disputecharge", "reportlostcard"})
 OUT_OF_SCOPE_CAP = 8000
 CONFLICT_MAJORITY = 2 / 3
 
@@ -253,11 +256,17 @@ def read_goemotions(stream: io.StringIO, names: list[str]) -> Iterator[tuple[str
             yield squeeze(parts[0]), [names[int(index)] for index in parts[1].split(",")]
 
 
-def read_multidogo(stream: io.StringIO) -> Iterator[tuple[str, str]]:
-    """Yields (text, label); a label that joins several intents becomes `several_intents`."""
+def read_multidogo_turns(stream: io.StringIO) -> Iterator[tuple[str, int, str, list[str]]]:
+    """Yields (conversation, turn, text, intents); the turns of the other side are counted, but not in the file."""
     for parts in csv.reader(stream, delimiter="\t"):
         if len(parts) == 6 and parts[0] != "conversationId":
-            yield squeeze(parts[3]), "several_intents" if "<div>" in parts[5] else parts[5]
+            yield parts[0], int(float(parts[1])), squeeze(parts[3]), parts[5].split("<div>")
+
+
+def read_multidogo(stream: io.StringIO) -> Iterator[tuple[str, str]]:
+    """Yields (text, label); a label that joins several intents becomes `several_intents`."""
+    for _, _, text, intents in read_multidogo_turns(stream):
+        yield text, "several_intents" if len(intents) > 1 else intents[0]
 
 
 def read_rasa(stream: io.StringIO) -> Iterator[tuple[str, str]]:
@@ -276,10 +285,11 @@ def read_nlupp(stream: io.StringIO) -> Iterator[tuple[str, frozenset[str]]]:
         yield squeeze(entry["text"]), frozenset(entry.get("intents", []))
 
 
-def read_clinc(stream: io.StringIO) -> Iterator[tuple[str, str]]:
-    """Yields (text, intent) of every part that the stream still holds, in the parts' order in the file."""
-    for part in json.load(stream).values():
-        for text, label in part:
+def read_clinc(stream: io.StringIO, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yields (text, intent) of the named parts, else of every part that the stream still holds, in the parts' order in the file."""
+    held = json.load(stream)
+    for part in held if parts is None else parts:
+        for text, label in held[part]:
             yield squeeze(text), label
 
 
@@ -371,6 +381,10 @@ class LeakGuard:
                 if key.count(" ") >= LEAK_MIN_WORDS - 1:
                     self.texts.add(key)
 
+    def equal(self, rows: Iterable[Row]) -> int:
+        """Returns how many rows equal a held-out row."""
+        return sum(normalise(row.text) in self.texts for row in rows)
+
     def keep(self, rows: Iterable[Row], output: str) -> list[Row]:
         """Returns the rows that equal no held-out row; counts the others under the output's name."""
         kept = []
@@ -431,7 +445,7 @@ class Report:
     """Writes the CSV files and remembers what went into them."""
 
     def __init__(self, out: Path) -> None:
-        """`out` is the folder that receives train/ and eval/."""
+        """`out` is the folder that receives train/, dev/ and eval/."""
         self.out = out
         self.files: dict[str, dict[str, object]] = {}
         self.dropped: dict[str, Counter[str]] = defaultdict(Counter)
@@ -443,13 +457,19 @@ class Report:
 
     def write(self, name: str, rows: list[Row], *, with_source: bool = False) -> None:
         """Writes rows as CSV with the header text,label or text,label,source."""
+        if with_source:
+            self.write_table(name, ("text", "label", "source"), ((row.text, row.label, row.source) for row in rows), rows)
+        else:
+            self.write_table(name, ("text", "label"), ((row.text, row.label) for row in rows), rows)
+
+    def write_table(self, name: str, header: Iterable[str], lines: Iterable[Iterable[object]], rows: list[Row]) -> None:
+        """Writes lines as CSV; `rows` are the same lines as rows, to count labels and sources."""
         path = self.out / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(["text", "label", "source"] if with_source else ["text", "label"])
-            for row in rows:
-                writer.writerow([row.text, row.label, row.source] if with_source else [row.text, row.label])
+            writer.writerow(header)
+            writer.writerows(lines)
         labels = Counter(label or "none" for row in rows for label in row.label.split("|"))
         by_source: dict[str, Counter[str]] = defaultdict(Counter)
         for row in rows:
@@ -480,6 +500,10 @@ class Report:
             if len(entry["sources"]) > 1:
                 for source, part in entry["sources"].items():
                     print(f"  {part['rows']:7d}  from {source}")
+            for domain, count in entry.get("conversations", {}).items():
+                print(f"  {count:7d}  conversations of {domain}")
+            if "equal_to_held_out" in entry:
+                print(f"  {entry['equal_to_held_out']:7d}  kept although equal to a held-out row")
         print("\ndropped")
         for name, count in counts["dropped"].items():
             for reason, number in count.items():
@@ -612,7 +636,7 @@ def rejection(row: Row) -> str | None:
         return "mapped to drop"
     if ASKS_VIA_AGENT.search(plain):
         return "asks by way of an agent"
-    if place in TEXT_EVIDENCE and not TEXT_EVIDENCE[place].search(plain):
+    if not says_its_label(row):
         return "no evidence of the label in the text"
     if row.label == "out_of_scope" and place not in BOT_TALK:
         if row.source != "nlupp-banking" and SUPPORT_WORDS.search(plain):
@@ -741,7 +765,7 @@ def limit_out_of_scope(rows: list[Row], rng: random.Random) -> list[Row]:
 
 
 def prepare_intent(data: DataRoot, guard: LeakGuard, report: Report, labels: list[str], own: Path) -> list[Row]:
-    """Writes train/intent and the four eval/intent files; returns the training rows."""
+    """Writes train/intent and the files of prepare_intent_evaluation; returns the training rows."""
     name = "train/intent"
     mapping = Mapping(HERE / "mapping.csv", labels)
     rng = random.Random(SEED)
@@ -776,31 +800,50 @@ def prepare_intent(data: DataRoot, guard: LeakGuard, report: Report, labels: lis
     final.sort(key=lambda row: (order[row.label], row.source, row.origin, row.text))
     report.write(name, final, with_source=True)
 
-    evals: dict[str, list[Row]] = defaultdict(list)
+    prepare_intent_evaluation(data, mapping, report)
+    return final
+
+
+def prepare_intent_evaluation(data: DataRoot, mapping: Mapping, report: Report) -> None:
+    """Writes the four eval/intent files and, with every row of the origins, the four eval/triggers files."""
+    evals: dict[str, list[tuple[Row, str]]] = defaultdict(list)  # each row with the origin's own label
     for bot in HINT3_BOTS:
         source = f"heldout:hint3-{bot}"
         for text, origin in read_hint3(data.open_held_out(f"hint3/v2/test/{bot}_test.csv")):
-            evals["intent_hint3"].append(Row(text, mapping.label(source, origin), source, origin))
+            evals["hint3"].append((Row(text, mapping.label(source, origin), source, origin), origin))
     for part, folder in NATCS_PARTS.items():
         source = f"heldout:natcs-{part}"
         for text, origin in read_natcs(data.open_held_out(f"dstc11-natcs-intents/{folder}/test-utterances.jsonl")):
-            evals["intent_natcs"].append(Row(text, mapping.label(source, origin), source, origin))
+            evals["natcs"].append((Row(text, mapping.label(source, origin), source, origin), origin))
     source = "heldout:nlupp-hotels"
     for fold in range(20):
         for text, intents in read_nlupp(data.open_held_out(f"nlupp/hotels/fold{fold}.json")):
             rule, label = mapping.label_of_set(source, intents)
-            evals["intent_nlupp_hotels"].append(Row(text, label, source, rule))
+            evals["nlupp_hotels"].append((Row(text, label, source, rule), "+".join(sorted(intents))))
     source = "heldout:rasa-helpdesk-assistant"
     for text, origin in read_rasa(data.open_held_out("rasa-handoff-nlu/helpdesk-assistant/nlu.yml")):
-        evals["intent_rasa_helpdesk"].append(Row(text, mapping.label(source, origin), source, origin))
-    for file, part in evals.items():
+        evals["rasa_helpdesk"].append((Row(text, mapping.label(source, origin), source, origin), origin))
+    for file, pairs in evals.items():
+        name = f"eval/intent_{file}"
+        part = [row for row, _ in pairs]
         mapped = [row for row in part if row.label != "drop"]
-        report.drop(f"eval/{file}", "mapped to drop", len(part) - len(mapped))
-        sure = [row for row in mapped if (row.source, row.origin) not in TEXT_EVIDENCE
-                or TEXT_EVIDENCE[row.source, row.origin].search(normalise(row.text))]
-        report.drop(f"eval/{file}", "no evidence of the label in the text", len(mapped) - len(sure))
-        report.write(f"eval/{file}", sure, with_source=True)
-    return final
+        report.drop(name, "mapped to drop", len(part) - len(mapped))
+        sure = [row for row in mapped if says_its_label(row)]
+        report.drop(name, "no evidence of the label in the text", len(mapped) - len(sure))
+        report.write(name, sure, with_source=True)
+
+        lines = []
+        for row, origin in pairs:
+            label = "unmapped" if row.label == "drop" else row.label
+            lines.append((row.text, label, label if says_its_label(row) else "unmapped", row.source, origin))
+        report.write_table(f"eval/triggers_{file}", ("text", "label", "label_by_text", "source", "origin_label"), lines,
+                           [Row(text, label, source) for text, label, _, source, _ in lines])
+
+
+def says_its_label(row: Row) -> bool:
+    """Tells whether the text holds the evidence that TEXT_EVIDENCE asks for; most labels need none."""
+    evidence = TEXT_EVIDENCE.get((row.source, row.origin))
+    return evidence is None or evidence.search(normalise(row.text)) is not None
 
 
 # Dialogue act -----------------------------------------------------------------------------------------------------------
@@ -891,6 +934,64 @@ def prepare_benchmarks(data: DataRoot, guard: LeakGuard, report: Report) -> list
     return every
 
 
+# When a person must take over: conversations and sentences ---------------------------------------------------------------
+
+
+def prepare_conversations(data: DataRoot, guard: LeakGuard, report: Report) -> None:
+    """Writes the customer turns of MultiDoGO's dev and test splits in their order, conversations kept whole.
+
+    Conversations with a turn of MULTIDOGO_TAKEOVER go to the file that ends in `_dropped` (test only). Several intents of a turn are
+    joined by `|`.
+    """
+    for folder, split in (("dev", "dev"), ("eval", "test")):
+        files: dict[bool, list[tuple[str, int, Row]]] = {False: [], True: []}
+        conversations: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        for domain in MULTIDOGO_DOMAINS:
+            name = f"multidogo/turn_level/{domain}/{split}.tsv.gz"
+            by_id: dict[str, list[tuple[int, str, list[str]]]] = defaultdict(list)
+            for ident, turn, text, intents in read_multidogo_turns(data.train(name) if split == "dev" else data.open_held_out(name)):
+                by_id[ident].append((turn, text, intents))
+            for ident, turns in by_id.items():
+                takeover = any(not MULTIDOGO_TAKEOVER.isdisjoint(intents) for _, _, intents in turns)
+                conversations[takeover][domain] += 1
+                files[takeover] += [(f"{domain}/{ident}", turn, Row(text, "|".join(intents), f"multidogo-{domain}"))
+                                    for turn, text, intents in turns]
+        for takeover, lines in files.items():
+            name = f"{folder}/conversations_multidogo" + ("_dropped" if takeover else "")
+            rows = [row for _, _, row in lines]
+            if takeover and split == "dev":
+                for domain, count in conversations[takeover].items():
+                    report.drop(f"{folder}/conversations_multidogo", f"whole conversations that a person must take over: {domain}", count)
+                continue
+            report.write_table(name, ("conversation", "turn", "text", "label"),
+                               ((ident, turn, row.text, row.label) for ident, turn, row in lines), rows)
+            report.files[name]["conversations"] = dict(conversations[takeover])
+            if split == "dev":
+                report.files[name]["equal_to_held_out"] = guard.equal(rows)
+
+
+def prepare_sentences(data: DataRoot, guard: LeakGuard, report: Report) -> None:
+    """Writes whole official splits of hwu64 and clinc150, and clinc150 without its out-of-scope part for pairs of one issue.
+
+    Only the file under train/ passes the guard: the splits under dev/ stay whole, because nothing but a threshold is chosen on them.
+    """
+    hwu64 = "hwu64/test/seq.in", "hwu64/test/label"
+    clinc150 = "clinc150/data_full.json.gz"
+    pairs = {
+        "dev/sentences_hwu64": read_hwu64(data.train("hwu64/valid/seq.in"), data.train("hwu64/valid/label")),
+        "dev/sentences_clinc150": read_clinc(data.train(clinc150), ("val", "oos_val")),
+        "train/issues_clinc150": read_clinc(data.train(clinc150), ("train",)),
+        "eval/sentences_hwu64": read_hwu64(*(data.open_held_out(name) for name in hwu64)),
+        "eval/sentences_clinc150": read_clinc(data.open_held_out(clinc150), ("test", "oos_test")),
+        "eval/issues_clinc150": read_clinc(data.open_held_out(clinc150), ("test",)),
+    }
+    for name, part in pairs.items():
+        rows = [Row(text, label, name.rpartition("_")[2]) for text, label in part]
+        report.write(name, guard.keep(rows, name) if name.startswith("train/") else rows)
+        if name.startswith("dev/"):
+            report.files[name]["equal_to_held_out"] = guard.equal(rows)
+
+
 # Language guard ---------------------------------------------------------------------------------------------------------
 
 
@@ -953,6 +1054,8 @@ def main() -> int:
         intent = prepare_intent(data, guard, report, labels, arguments.own)
         prepare_act(data, guard, report)
         benchmarks = prepare_benchmarks(data, guard, report)
+        prepare_conversations(data, guard, report)
+        prepare_sentences(data, guard, report)
         prepare_language([sentiment, emotion, intent, benchmarks], arguments.own, report)
         report.finish(guard)
     except PrepareError as error:

@@ -1,5 +1,7 @@
-//! `baton demo`: starts the daemon on a free port, plays a conversation against it over gRPC, and shows the signals turn by turn.
+//! `baton demo`: starts the daemon on a free port, plays a conversation against it over gRPC, shows the signals turn by turn, and then what the default policy
+//! decides and why.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -7,9 +9,19 @@ use anyhow::{Context, Result, anyhow};
 use super::{ModelArguments, Outcome, bulk, load_model, print, render};
 use crate::config::Places;
 use crate::config::serve::Typed;
+use crate::handoff::decision::Action;
+use crate::handoff::observation::Unscored;
+use crate::handoff::policy::Policy;
+use crate::handoff::step::Step;
+use crate::handoff::transcript::{Entry, Said, Transcript, What};
+use crate::message::{Id, Speaker};
+use crate::model::scorer::{ScoreInput, Scorer};
+use crate::service::observe::Observer;
 use crate::service::pb;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
+use crate::service::proving::{self, PolicyPlaces};
 use crate::service::server::{self, Listen, Running};
+use crate::time::Timestamp;
 
 /// Arguments of `baton demo`.
 #[derive(Debug, clap::Args)]
@@ -31,19 +43,68 @@ const CONVERSATION: [(&str, &str); 9] = [
     ("customer", "Ich möchte bitte mein Geld zurück"),
 ];
 
+/// When the conversation begins: 2026-11-02T09:00:00Z.
+const FIRST_MESSAGE_MS: i64 = 1_793_610_000_000;
+
 /// Runs the command.
 pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
     let scorer = Arc::new(load_model(&arguments.model, places)?);
+    let proved = proving::prove(&PolicyPlaces::default(), &scorer)?;
+    let decisions = decisions(&scorer, &proved.policy)?;
     let settings = Typed::default().flag("listen.address", "127.0.0.1:0", "demo").settings(bulk::workers());
     let settings = settings.map_err(|faults| anyhow!("the default settings are wrong: {}", faults[0]))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
     runtime.block_on(async {
-        let running = server::start(scorer, settings).await?;
+        let running = server::start(scorer, Some(Arc::new(proved.policy)), settings).await?;
         let text = play(&running).await?;
         running.until(std::future::ready(())).await?;
-        print(&text)?;
+        print(&format!("{text}\n{decisions}"))?;
         Ok(Outcome::Success)
     })
+}
+
+/// What the policy decides about the conversation, with the receipt of each decision in words.
+fn decisions(scorer: &Scorer, policy: &Policy) -> Result<String> {
+    let observer = Observer::new(scorer, policy)?;
+    let id = |text: String| Id::new(text).expect("short and printable");
+    let entry = |(place, (speaker, text)): (usize, &(&str, &str))| {
+        let speaker = if *speaker == "bot" { Speaker::Bot } else { Speaker::Customer };
+        let said =
+            Said { id: id(format!("m{}", place + 1)), speaker, text: (*text).to_owned(), confidence: None, proposal: true, unscored: None };
+        let at = Timestamp::from_millis(FIRST_MESSAGE_MS + 30_000 * place as i64).expect("a constant");
+        Entry { at, what: What::Message(said) }
+    };
+    let entries = CONVERSATION.iter().enumerate().map(entry).collect();
+    let transcript = Transcript { id: id("demo".to_owned()), before: Vec::new(), entries };
+    let mut table = BTreeMap::new();
+    for text in transcript.texts() {
+        let input = ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() };
+        let signals = scorer.score(&[input])?;
+        table.insert(text, observer.signals(&signals[0]));
+    }
+    let mut text = format!(
+        "What the policy {} decides, and why; the receipts hold numbers and labels, no words of the customer.\n",
+        policy.digest.short()
+    );
+    transcript.play(
+        policy,
+        |scorable| table.get(scorable).cloned().ok_or(Unscored::NotAsked),
+        |place, step: &Step| {
+            if step.decision.action != Action::None {
+                text.push_str(&format!("\nTurn {}: {}", place + 1, fired_first(&step.receipt.in_words(policy))));
+            }
+        },
+    );
+    Ok(text)
+}
+
+/// The decision, what fired, and the first of the triggers that did not: `baton replay` shows them all.
+fn fired_first(receipt: &str) -> String {
+    let (told, silent): (Vec<&str>, Vec<&str>) = receipt.lines().partition(|line| !line.starts_with("not fired"));
+    let rest = silent.len().saturating_sub(2);
+    let mut lines: Vec<String> = told.into_iter().chain(silent.into_iter().take(2)).map(|line| format!("{line}\n")).collect();
+    lines.extend((rest > 0).then(|| format!("and {rest} more that did not fire\n")));
+    lines.concat()
 }
 
 async fn play(running: &Running) -> Result<String> {

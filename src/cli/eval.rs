@@ -21,6 +21,8 @@ use crate::signal::Embedding;
 const LANGUAGE: &str = "language";
 /// Name under which the calibration of intents by example is measured.
 const EXAMPLES: &str = "examples";
+/// Name under which the threshold of `contacts.same_issue()` is measured.
+const SAME_ISSUE: &str = "same_issue";
 /// Draws of examples when they are measured; another seed than any fit has by default.
 const EXAMPLES_SEED: u64 = 0x0e7a1;
 
@@ -32,7 +34,7 @@ pub struct EvalArguments {
     #[command(flatten)]
     labelled: LabelledArguments,
     /// The head to measure; `language` for the language guard (labels `known` and any other), `examples` for intents by example (each label of the
-    /// data takes its turn).
+    /// data takes its turn), `same_issue` for the cosine at which two messages are about one label.
     #[arg(long, value_name = "NAME")]
     head: String,
     /// Label of the data that stands for everything else [default: the head's own].
@@ -54,6 +56,9 @@ pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
     if arguments.labelled.label_separator.is_some() && !multi_label {
         bail!("label-separator: {:?} is no head with any number of labels a row", arguments.head);
     }
+    if arguments.head == SAME_ISSUE {
+        return same_issue(arguments, places, &scorer, &data);
+    }
     let named = |labels: [&str; 2], rows: Vec<SingleRow>| (labels.map(String::from).to_vec(), evaluate::single(&rows, 2));
     let (labels, evaluation) = match arguments.head.as_str() {
         LANGUAGE => named(["known", "unknown"], language_rows(&scorer, &data)),
@@ -67,6 +72,17 @@ pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
     let text =
         if arguments.json { format!("{}\n", to_json(&arguments.head, &labels, &evaluation)) } else { to_table(&labels, &evaluation) };
     print(&text)?;
+    Ok(Outcome::Success)
+}
+
+fn same_issue(arguments: &EvalArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Outcome> {
+    let features = features(arguments, places, scorer, scorer.trunk_layers(), data)?;
+    let vectors: Vec<Embedding> = (0..data.texts.len()).map(|row| Embedding(features.row(row).to_vec())).collect();
+    let labels: Vec<&str> = data.labels.iter().map(|labels| labels.first().map_or("", String::as_str)).collect();
+    let Some(measured) = super::same_issue::measure(&vectors, &labels) else {
+        bail!("same_issue: expected two labels at least, and two messages of one");
+    };
+    print(&if arguments.json { format!("{}\n", super::same_issue::to_json(&measured)) } else { super::same_issue::to_table(&measured) })?;
     Ok(Outcome::Success)
 }
 

@@ -1,4 +1,4 @@
-//! `baton serve`: the scoring daemon; `baton check`: its settings, without binding anything.
+//! `baton serve`: the scoring daemon.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,10 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ModelArguments, Outcome, bulk, load_model, print, render};
-use crate::config::serve::{ConfigFault, KEYS, Typed};
+use super::{ModelArguments, Outcome, bulk, load_model, print};
+use crate::config::serve::{ConfigFault, Typed};
 use crate::config::{self, Places};
-use crate::service::server::{self, Settings};
+use crate::handoff::policy::Policy;
+use crate::model::scorer::Scorer;
+use crate::service::clock::Stopwatch;
+use crate::service::events::{self, Event};
+use crate::service::proving;
+use crate::service::server::{self, PolicyChoice, Settings};
 
 /// Most bytes of a configuration file.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -43,25 +48,16 @@ pub struct SettingsArguments {
     set: Vec<String>,
 }
 
-/// Arguments of `baton check`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct CheckArguments {
-    #[command(flatten)]
-    settings: SettingsArguments,
-    /// List every key with its default and meaning.
-    #[arg(long)]
-    keys: bool,
-}
-
 /// Runs `baton serve`.
 pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
     let settings = settings(&arguments.settings)?.map_err(|faults| anyhow!("{}", list(&faults)))?;
     let scorer = Arc::new(load_model(&arguments.model, places)?);
+    let policy = prove(&settings.policy, &scorer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
     let result = runtime.block_on(async {
         // Before anybody knows the address, so that no signal meets its default.
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let running = server::start(scorer, settings).await?;
+        let running = server::start(scorer, policy, settings).await?;
         let metrics = running.metrics_address.map(|address| format!(", metrics on http://{address}/metrics")).unwrap_or_default();
         print(&format!("serving on {}{metrics}\n", running.address))?;
         let asked = async {
@@ -78,26 +74,21 @@ pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
     result
 }
 
-/// Runs `baton check`.
-pub fn check(arguments: &CheckArguments) -> Result<Outcome> {
-    if arguments.keys {
-        let rows = KEYS.iter().map(|key| vec![key.name.to_owned(), key.default.to_owned(), key.meaning.to_owned()]);
-        print(&render::table(&["key", "default", "meaning"], rows.collect()))?;
-        return Ok(Outcome::Success);
-    }
-    match settings(&arguments.settings)? {
-        Ok(settings) => {
-            print(&format!("the settings are sound: would serve on {}\n", settings.listen))?;
-            Ok(Outcome::Success)
-        }
-        Err(faults) => {
-            print(&format!("{}\n", list(&faults)))?;
-            Ok(Outcome::Negative)
-        }
-    }
+/// The policy that serves, proved; `None` where the settings want none.
+fn prove(choice: &PolicyChoice, scorer: &Scorer) -> Result<Option<Arc<Policy>>> {
+    let PolicyChoice::Places(places) = choice else { return Ok(None) };
+    let watch = Stopwatch::start();
+    let hint = "baton check shows more; policy.file = \"none\" serves signals without decisions";
+    let proved = proving::prove(places, scorer).map_err(|error| anyhow::Error::new(error).context(hint))?;
+    let digest = proved.policy.digest.short();
+    let event =
+        Event::PolicyProved { digest: &digest, scenarios: proved.scenarios as u64, by_file: proved.by_file, elapsed: watch.elapsed() };
+    events::emit(&event);
+    Ok(Some(Arc::new(proved.policy)))
 }
 
-fn settings(arguments: &SettingsArguments) -> Result<Result<Settings, Vec<ConfigFault>>> {
+/// What file, environment and flags mean, or every fault.
+pub(super) fn settings(arguments: &SettingsArguments) -> Result<Result<Settings, Vec<ConfigFault>>> {
     let mut typed = Typed::default();
     if let Some(path) = &arguments.config {
         typed = typed.file(&path.display().to_string(), &read(path)?);
@@ -121,7 +112,8 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(at)
 }
 
-fn list(faults: &[ConfigFault]) -> String {
+/// The faults, a line each.
+pub(super) fn list(faults: &[ConfigFault]) -> String {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     format!("the settings are wrong:\n  {}", lines.join("\n  "))
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::inference::Limits;
-use crate::service::server::{Listen, Settings};
+use crate::service::proving::PolicyPlaces;
+use crate::service::server::{Listen, PolicyChoice, Settings};
 
 /// A key with its default and meaning.
 pub struct Key {
@@ -44,6 +45,9 @@ pub const KEYS: &[Key] = &[
     key("limits.batch_tokens_max", "1024", "tokens of one batch, padding included"),
     key("limits.cache_bytes_max", "33554432", "bytes of cached answers; 0: none"),
     key("limits.workers", "0", "threads that score; 0: one a core that this process may use"),
+    key("policy.file", "default", "TOML file with the policy; default: the one that is compiled in; none: signals without decisions"),
+    key("policy.scenarios", "", "folder with the policy's scenarios; not set: `scenarios` beside the policy"),
+    key("policy.proof", "", "proof that `baton check` writes; not set: beside the policy, with the ending proof"),
     key("drain.timeout_ms", "10000", "how long accepted work may take to finish after SIGTERM"),
 ];
 
@@ -100,7 +104,7 @@ impl Typed {
 
     /// Adds what the environment says: every variable that begins with `BATON_` and a section.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let sections = ["LISTEN_", "LIMITS_", "DRAIN_"];
+        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "DRAIN_"];
         for (variable, value) in variables {
             let Some(rest) = variable.strip_prefix("BATON_") else { continue };
             if let Some(section) = sections.iter().find(|section| rest.starts_with(**section)) {
@@ -173,6 +177,21 @@ impl Typed {
         None
     }
 
+    fn policy(&mut self) -> PolicyChoice {
+        let path = |typed: &Self, name: &'static str| Some(typed.text(name).0).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let (scenarios, proof) = (path(self, "policy.scenarios"), path(self, "policy.proof"));
+        let (file, place) = self.text("policy.file");
+        match file.as_str() {
+            "none" => PolicyChoice::None,
+            "default" => PolicyChoice::Places(PolicyPlaces { file: None, scenarios, proof }),
+            "" => {
+                self.fault(place, "found nothing, expected a file, default or none".to_owned());
+                PolicyChoice::None
+            }
+            path => PolicyChoice::Places(PolicyPlaces { file: Some(PathBuf::from(path)), scenarios, proof }),
+        }
+    }
+
     /// What the program means by it, or every fault. `cores` is how many this process may use.
     pub fn settings(mut self, cores: usize) -> Result<Settings, Vec<ConfigFault>> {
         let most = 1usize << 40;
@@ -203,6 +222,7 @@ impl Typed {
                 streams_max: self.number("limits.streams_max", 1, 1 << 20),
                 connections_max: self.number("limits.connections_max", 1, 1 << 20),
             },
+            policy: self.policy(),
             drain_timeout: Duration::from_millis(self.number("drain.timeout_ms", 0, 3_600_000)),
         };
         if self.faults.is_empty() { Ok(settings) } else { Err(self.faults) }

@@ -285,6 +285,33 @@ impl Head {
         HeadAnswer { probabilities: p, in_scope: windows.iter().filter_map(|(_, w)| w.in_scope).reduce(f32::max) }
     }
 
+    /// The largest probability that any message can get from each label: what no threshold may lie above. Inputs are bounded by the unit length of the
+    /// vectors, so a difference of two logits is at most the length of the difference of their weights (Cauchy–Schwarz); 1 where the head reads vectors of any
+    /// length.
+    pub fn highest(&self) -> Vec<f32> {
+        let labels = self.labels.len();
+        if !self.spec.normalize {
+            return vec![1.0; labels];
+        }
+        // Of `[x, y, |x - y|, x * y]` the parts are at most 1, 1, 2 and 1 long.
+        let longest = if self.spec.input == Input::Pair { 7f32.sqrt() } else { 1.0 };
+        let inputs = self.weight.len() / labels;
+        let temperature = |label: usize| self.spec.temperature[label % self.spec.temperature.len()];
+        let row = |label: usize| self.weight[label * inputs..(label + 1) * inputs].iter().map(move |w| w / temperature(label));
+        let shift = |label: usize| self.bias[label] / temperature(label) + self.spec.bias[label];
+        let length = |values: &mut dyn Iterator<Item = f32>| longest * values.map(|v| v * v).sum::<f32>().sqrt();
+        let highest = |label: usize| match self.spec.kind {
+            Kind::MultiLabel => sigmoid(length(&mut row(label)) + shift(label)),
+            Kind::SingleLabel => {
+                let margin = |other: usize| length(&mut row(label).zip(row(other)).map(|(a, b)| a - b)) + shift(label) - shift(other);
+                let others: f32 = (0..labels).filter(|other| *other != label).map(|other| (-margin(other)).exp()).sum();
+                1.0 / (1.0 + others)
+            }
+        };
+        // Rounding may leave the sum a little short.
+        (0..labels).map(|label| (highest(label) * 1.0001).min(1.0)).collect()
+    }
+
     /// Index of the chosen label, scope not regarded.
     pub fn choose(&self, p: &[f32]) -> usize {
         let value = |label: usize| match self.spec.decision {
@@ -521,6 +548,22 @@ pub(crate) mod tests {
         let p = [0.45, 0.40, 0.15];
         assert_eq!(head(spec()).choose(&p), 0);
         assert_eq!(head(HeadSpec { decision: Decision::PriorRatio, ..spec() }).choose(&p), 1);
+    }
+
+    #[test]
+    fn no_message_gets_more_than_the_highest() {
+        let head = head(HeadSpec { temperature: vec![0.7], bias: vec![0.2, -0.1, 0.0], ..spec() });
+        let highest = head.highest();
+        let mut reached = [0f32; 3];
+        for step in 0..720 {
+            let angle = step as f32 / 720.0 * std::f32::consts::TAU;
+            let p = head.probabilities(&head.logits(&[angle.cos(), angle.sin()]).unwrap());
+            reached.iter_mut().zip(&p).for_each(|(most, p)| *most = most.max(*p));
+        }
+        for (reached, highest) in reached.iter().zip(&highest) {
+            assert!(reached <= highest && *highest < 1.0, "{reached} {highest}");
+        }
+        assert_eq!(self::head(HeadSpec { normalize: false, ..spec() }).highest(), [1.0; 3]);
     }
 
     #[test]

@@ -30,6 +30,17 @@ pub enum Event<'a> {
         /// Time it took.
         elapsed: Duration,
     },
+    /// A policy proved itself and serves.
+    PolicyProved {
+        /// The first digits of its digest.
+        digest: &'a str,
+        /// Scenarios that it passed.
+        scenarios: u64,
+        /// Whether a proof was at hand, so that nothing was played.
+        by_file: bool,
+        /// Time it took.
+        elapsed: Duration,
+    },
     /// A file was scored to its end.
     FileScored {
         /// Rows with signals.
@@ -99,6 +110,9 @@ pub fn emit(event: &Event<'_>) {
     match event {
         Event::ModelLoaded { name, digest, engine, elapsed } => {
             info!(event = "model_loaded", model = name, digest, engine, elapsed_ms = millis(*elapsed));
+        }
+        Event::PolicyProved { digest, scenarios, by_file, elapsed } => {
+            info!(event = "policy_proved", digest, scenarios, by_file, elapsed_ms = millis(*elapsed));
         }
         Event::FileScored { rows, rows_failed, elapsed } => {
             info!(event = "file_scored", rows, rows_failed, elapsed_ms = millis(*elapsed));

@@ -28,6 +28,8 @@ use super::inference::{Class, Limits, Request, Scheduler};
 use super::metrics::Metrics;
 use super::pb;
 use super::pb::scoring_service_server::ScoringServiceServer;
+use super::proving::PolicyPlaces;
+use crate::handoff::policy::Policy;
 use crate::model::scorer::Scorer;
 
 /// What is scored before the server says SERVING; any message does.
@@ -70,8 +72,19 @@ pub struct Settings {
     pub scheduler: Limits,
     /// What the service accepts.
     pub service: ServiceLimits,
+    /// Which policy decides.
+    pub policy: PolicyChoice,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+}
+
+/// Which policy decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyChoice {
+    /// None: signals without decisions.
+    None,
+    /// The policy of these places.
+    Places(PolicyPlaces),
 }
 
 /// Why the server did not start, or ended.
@@ -134,8 +147,8 @@ fn flatten(result: Result<Result<(), ServerError>, oneshot::error::RecvError>) -
     result.unwrap_or_else(|error| Err(ServerError::new("the server task died", error)))
 }
 
-/// Starts listening, proves the model with a canary, and serves.
-pub async fn start(scorer: Arc<Scorer>, settings: Settings) -> Result<Running, ServerError> {
+/// Starts listening, proves the model with a canary, and serves. The policy has proved itself before; `None` serves signals without decisions.
+pub async fn start(scorer: Arc<Scorer>, policy: Option<Arc<Policy>>, settings: Settings) -> Result<Running, ServerError> {
     let metrics = Metrics::new();
     let scheduler = Scheduler::start(scorer, settings.scheduler, Arc::clone(&metrics));
     let scheduler = Arc::new(scheduler.map_err(|error| ServerError::new("a worker could not be started", error))?);
@@ -151,8 +164,9 @@ pub async fn start(scorer: Arc<Scorer>, settings: Settings) -> Result<Running, S
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| ServerError::new("the reflection service could not be built", error))?;
-    let scoring = ScoringServiceServer::new(Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service))
-        .max_decoding_message_size(settings.service.message_bytes_max);
+    let policy_digest = policy.map(|policy| policy.digest.to_string());
+    let scoring = Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service, policy_digest);
+    let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(settings.service.message_bytes_max);
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
         .http2_keepalive_interval(Some(KEEPALIVE))

@@ -205,7 +205,7 @@ impl Server {
         let engine = Control::new();
         let control = Arc::clone(&engine);
         let scorer = tiny().exchange_encoder(|inner| Box::new(Controlled { inner, control }));
-        let running = soon("the start", server::start(Arc::new(scorer), typed.settings(1).unwrap())).await.unwrap();
+        let running = soon("the start", server::start(Arc::new(scorer), None, typed.settings(1).unwrap())).await.unwrap();
         let Listen::Tcp(address) = running.address else { panic!("the server listens on TCP") };
         let metrics = running.metrics_address.unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -1056,7 +1056,8 @@ impl Drop for Daemon {
 
 fn serve(place: &Place, arguments: &[&str]) -> Command {
     let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_baton")));
-    command.args(["serve", "--model", TINY]).args(arguments);
+    // The tiny model has none of the labels that the default policy names.
+    command.args(["serve", "--model", TINY, "--set", "policy.file=none"]).args(arguments);
     command
 }
 

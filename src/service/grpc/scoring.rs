@@ -55,12 +55,13 @@ struct Inner {
     scheduler: Arc<Scheduler>,
     metrics: Arc<Metrics>,
     limits: ServiceLimits,
+    policy_digest: Option<String>,
 }
 
 impl Scoring {
-    /// Serves with this scheduler.
-    pub fn new(scheduler: Arc<Scheduler>, metrics: Arc<Metrics>, limits: ServiceLimits) -> Self {
-        Self { inner: Arc::new(Inner { scheduler, metrics, limits }), streams: Arc::new(Semaphore::new(limits.streams_max)) }
+    /// Serves with this scheduler. `policy_digest` is that of the policy that decides, if one does.
+    pub fn new(scheduler: Arc<Scheduler>, metrics: Arc<Metrics>, limits: ServiceLimits, policy_digest: Option<String>) -> Self {
+        Self { inner: Arc::new(Inner { scheduler, metrics, limits, policy_digest }), streams: Arc::new(Semaphore::new(limits.streams_max)) }
     }
 }
 
@@ -148,6 +149,7 @@ impl ScoringService for Scoring {
             model_digest: scorer.digest().to_owned(),
             engine: scorer.engine(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_digest: self.inner.policy_digest.clone(),
             heads: convert::heads(scorer),
             embedding_size: u32::try_from(scorer.embedding_size()).unwrap_or(u32::MAX),
             limits: Some(pb::Limits {
