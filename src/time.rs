@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Timestamp(i64);
 
 /// The last point in time, the last day but one of 9999: the time library keeps room for every zone.
@@ -43,6 +44,20 @@ impl Timestamp {
     /// Time since an earlier point; zero where it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+}
+
+impl TryFrom<i64> for Timestamp {
+    type Error = String;
+
+    fn try_from(millis: i64) -> Result<Self, String> {
+        Self::from_millis(millis).ok_or_else(|| format!("found {millis} ms, expected 0 to {MILLIS_MAX}"))
+    }
+}
+
+impl From<Timestamp> for i64 {
+    fn from(at: Timestamp) -> Self {
+        at.0
     }
 }
 

@@ -130,6 +130,71 @@ def in_scope_and_all(figures: dict) -> str:
     return f"{figures['calibration_error_in_scope']:.3f}; {figures['calibration_error']:.3f}"
 
 
+def share(found: dict, unit: str = "%") -> str:
+    """A share with its 95 % interval, in percent or per 1,000."""
+    if found["share"] is None:
+        return "–"
+    scale = 100 if unit == "%" else 1000
+    low, high = (scale * value for value in found["interval_95"])
+    return f"{scale * found['share']:.1f} ({low:.1f}–{high:.1f}) {unit}".strip()
+
+
+def trigger_aims(folder: Path) -> str:
+    """Alarms where there should be none, and requests for a person found."""
+    rows = ["| figure | aim | measured (95 % interval) | on the development split, where thresholds were chosen |", "|---|---|---|---|"]
+    talks, dev = load(folder, "triggers_eval_multidogo"), load(folder, "triggers_dev_multidogo")
+    count = f"{talks['conversations']:,} conversations"
+    rows.append(f"| MultiDoGO test, {count} without the four labels: immediate | ≤ 1 % | {share(talks['immediate'])} | {share(dev['immediate'])} |")
+    rows.append(f"| the same: soft | ≤ 3 % | {share(talks['soft'])} | {share(dev['soft'])} |")
+    for name, title in (("hwu64", "HWU64 test"), ("clinc150", "CLINC150 test")):
+        found, dev = load(folder, f"triggers_eval_{name}"), load(folder, f"triggers_dev_{name}")
+        cells = (share(part["immediate"], "per 1,000") for part in (found, dev))
+        rows.append(f"| {title}, {found['conversations']:,} sentences: immediate | ≤ 2 per 1,000 | {' | '.join(cells)} |")
+        by = ", ".join(f"{trigger} {part['count']}" for trigger, part in found["triggers"].items() if part["count"])
+        rows.append(f"| – of these, by trigger | | {by} | |")
+    rest = load(folder, "triggers_eval_clinc150_rest")
+    title = f"CLINC150 test without report_fraud and report_lost_card, {rest['conversations']:,} sentences: immediate"
+    rows.append(f"| {title} | – | {share(rest['immediate'], 'per 1,000')} | |")
+    return "\n".join(rows)
+
+
+def trigger_classes(folder: Path) -> str:
+    """Precision and recall of each class with 20 labelled rows."""
+    rows = ["| set (never trained on) | class | labelled rows | precision | recall |", "|---|---|---|---|---|"]
+    sets = [
+        ("triggers_hint3", "HINT3 v2 test, as its bots answered"),
+        ("triggers_hint3_by_text", "HINT3 v2 test, rows of CHAT_WITH_AGENT that say so"),
+        ("triggers_natcs", "NatCS"),
+        ("triggers_nlupp_hotels", "NLU++ hotels"),
+        ("triggers_rasa_helpdesk", "Rasa helpdesk-assistant"),
+    ]
+    for name, title in sets:
+        for category, found in load(folder, name)["categories"].items():
+            if name == "triggers_hint3_by_text" and category != "talk_to_human":
+                continue
+            rows.append(f"| {title} | `{category}` | {found['labelled']} | {share(found['precision'])} | {share(found['recall'])} |")
+    return "\n".join(rows)
+
+
+def trigger_worst(folder: Path) -> str:
+    """The ten conversations of MultiDoGO's test that would be handed over first."""
+    rows = ["| conversation | turn | trigger | because |", "|---|---|---|---|"]
+    for alarm in load(folder, "triggers_eval_multidogo")["worst"]:
+        rows.append(f"| {alarm['conversation']} | {alarm['turn']} | {alarm['trigger']} | {alarm['because']} |")
+    return "\n".join(rows)
+
+
+def same_issue(folder: Path) -> str:
+    """The threshold, where it was chosen and on the test."""
+    chosen = load(folder, "same_issue_train_banking77")["chosen"]
+    test = load(folder, "same_issue_eval_banking77")["thresholds"]
+    there = next(at for at in test if at["threshold"] == chosen["threshold"])
+    rows = ["| banking77 | cosine from | pairs of one issue found | pairs of two issues taken for one |", "|---|---|---|---|"]
+    for title, at in (("train, where it was chosen", chosen), ("test", there)):
+        rows.append(f"| {title} | {at['threshold']} | {percent(at['same_issue'])} % | {percent(at['different_issues'])} % |")
+    return "\n".join(rows)
+
+
 def write_between(path: Path, sections: dict[str, str]) -> None:
     """Replaces what stands between each pair of markers; every section must have its place."""
     text = path.read_text(encoding="utf-8")
@@ -144,10 +209,22 @@ def write_between(path: Path, sections: dict[str, str]) -> None:
 def main() -> None:
     """Writes both documents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, required=True, help="folder that measure.sh wrote")
-    folder = parser.parse_args().figures
-    write_between(ROOT / "models/baton-en/CARD.md", {"labels": labels(), "quality": quality(folder), "per-label": per_label(folder)})
-    write_between(ROOT / "docs/figures.md", {"aims": aims(folder), "quality": quality(folder)})
+    parser.add_argument("--figures", type=Path, help="folder that measure.sh wrote")
+    parser.add_argument("--triggers", type=Path, help="folder that triggers.sh wrote")
+    arguments = parser.parse_args()
+    if arguments.figures is None and arguments.triggers is None:
+        parser.error("give --figures or --triggers")
+    if folder := arguments.figures:
+        write_between(ROOT / "models/baton-en/CARD.md", {"labels": labels(), "quality": quality(folder), "per-label": per_label(folder)})
+        write_between(ROOT / "docs/figures.md", {"aims": aims(folder), "quality": quality(folder)})
+    if folder := arguments.triggers:
+        sections = {
+            "trigger-aims": trigger_aims(folder),
+            "trigger-classes": trigger_classes(folder),
+            "trigger-worst": trigger_worst(folder),
+            "same-issue": same_issue(folder),
+        }
+        write_between(ROOT / "docs/figures.md", sections)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,9 @@ fn check_policy(arguments: &CheckArguments, places: &Places, of_policy: &PolicyP
     let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
     report(arguments, &policy, &scenarios, &outcomes)?;
     if !arguments.json {
+        if scenarios.is_empty() {
+            print("the policy has no scenarios: nothing shows that it does what is meant; docs/policy.md says how to write some\n")?;
+        }
         let how = if arguments.recorded { "on recorded signals" } else { "with the model" };
         let count = (scenarios.len() - failed, scenarios.len());
         let policy = policy.digest.short();

@@ -19,7 +19,7 @@ use crate::model::scorer::{ScoreInput, Scorer};
 use crate::service::observe::Observer;
 use crate::service::pb;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
-use crate::service::proving::{self, PolicyPlaces};
+use crate::service::proving::{self, PolicyPlaces, ProvingError};
 use crate::service::server::{self, Listen, Running};
 use crate::time::Timestamp;
 
@@ -49,13 +49,22 @@ const FIRST_MESSAGE_MS: i64 = 1_793_610_000_000;
 /// Runs the command.
 pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
     let scorer = Arc::new(load_model(&arguments.model, places)?);
-    let proved = proving::prove(&PolicyPlaces::default(), &scorer)?;
-    let decisions = decisions(&scorer, &proved.policy)?;
+    let (policy, decisions) = match proving::prove(&PolicyPlaces::default(), &scorer) {
+        Ok(proved) => {
+            let decisions = decisions(&scorer, &proved.policy)?;
+            (Some(Arc::new(proved.policy)), decisions)
+        }
+        // An operator's own model may have other labels than the default policy names; its signals are shown all the same.
+        Err(ProvingError::Policy(faults)) => {
+            (None, format!("No decisions: the default policy does not fit this model, beginning with {}.\n", faults[0]))
+        }
+        Err(error) => return Err(error.into()),
+    };
     let settings = Typed::default().flag("listen.address", "127.0.0.1:0", "demo").settings(bulk::workers());
     let settings = settings.map_err(|faults| anyhow!("the default settings are wrong: {}", faults[0]))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
     runtime.block_on(async {
-        let running = server::start(scorer, Some(Arc::new(proved.policy)), settings).await?;
+        let running = server::start(scorer, policy, settings).await?;
         let text = play(&running).await?;
         running.until(std::future::ready(())).await?;
         print(&format!("{text}\n{decisions}"))?;

@@ -3,7 +3,7 @@
 //! One conversation (JSON Lines, docs/conversation.md): each turn with its decision, then the receipts in words. A table of messages: how many conversations
 //! would be handed over, by which trigger, and how often rightly where labels are given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,7 +66,7 @@ pub struct ReplayArguments {
     /// Column with what the message is about, in the words of the triggers' categories; only where every row is a conversation.
     #[arg(long, value_name = "NAME", requires = "table", conflicts_with = "conversation_column")]
     label_column: Option<String>,
-    /// Facts about the customer that hold in every conversation of the table, such as tier=enterprise; may be given several times.
+    /// Facts about the customer that hold in every conversation of the table, such as tier=enterprise; a value in quotes is a text; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", requires = "table")]
     fact: Vec<String>,
     /// Print the receipt of every turn, not only where something was decided.
@@ -119,6 +119,7 @@ fn read_table(arguments: &ReplayArguments, path: &Path) -> Result<Vec<Conversati
     let columns: Vec<&str> = [text_column].into_iter().chain(others.into_iter().filter_map(|column| column.as_deref())).collect();
     let facts = table_facts(&arguments.fact)?;
     let mut conversations: Vec<Conversation> = Vec::new();
+    let mut names = HashSet::new();
     let mut rows = 0;
     for row in Table::open(path, &columns)? {
         let row = row?;
@@ -131,14 +132,24 @@ fn read_table(arguments: &ReplayArguments, path: &Path) -> Result<Vec<Conversati
             bail!("{}: line {}: more than {ROWS_MAX} messages", path.display(), row.line);
         }
         let name = cell(&arguments.conversation_column)?.unwrap_or_else(|| format!("line {}", row.line));
-        let speaker = match cell(&arguments.speaker_column)?.as_deref() {
+        let speaker = match cell(&arguments.speaker_column)?.map(|speaker| speaker.to_ascii_lowercase()).as_deref() {
             None | Some("customer") => Speaker::Customer,
             Some("bot") => Speaker::Bot,
             Some("agent") => Speaker::Agent,
             Some(_) => bail!("{}: line {}: found another speaker, expected customer, bot or agent", path.display(), row.line),
         };
         if conversations.last().is_none_or(|last| last.name != name) {
-            let label = cell(&arguments.label_column)?;
+            if !names.insert(name.clone()) {
+                bail!(
+                    "{}: line {}: rows of an earlier conversation, expected those of one conversation together",
+                    path.display(),
+                    row.line
+                );
+            }
+            let label = match &arguments.label_column {
+                Some(column) => row.optional_text(column).map_err(wrong)?.map(str::to_owned),
+                None => None,
+            };
             let id = Id::new(format!("line-{}", row.line)).expect("short and printable");
             let mut entries = Vec::new();
             if let Some(facts) = &facts {
@@ -169,10 +180,14 @@ fn table_facts(given: &[String]) -> Result<Option<crate::handoff::input::Facts>>
     let mut facts = crate::handoff::input::Facts::default();
     for fact in given {
         let (name, value) = fact.split_once('=').with_context(|| format!("--fact: found {fact:?}, expected NAME=VALUE"))?;
-        let value = match (value.parse::<bool>(), value.parse::<f64>()) {
-            (Ok(flag), _) => Fact::Flag(flag),
-            (_, Ok(number)) => Fact::Number(number),
-            _ => Fact::Text(value.to_owned()),
+        // Quotes, or a name whose value is always a text, keep what looks like a number from being one.
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let value = match (quoted, value.parse::<bool>(), value.parse::<f64>()) {
+            (Some(text), ..) => Fact::Text(text.to_owned()),
+            (None, ..) if ["tier", "since"].contains(&name) => Fact::Text(value.to_owned()),
+            (None, Ok(flag), _) => Fact::Flag(flag),
+            (None, _, Ok(number)) => Fact::Number(number),
+            (None, ..) => Fact::Text(value.to_owned()),
         };
         facts = facts.with(name, value).map_err(|fault| anyhow!("--fact: {fault}"))?;
     }
@@ -452,7 +467,7 @@ impl Summary {
                 What::Message(said) => render::shorten(&said.text, 70),
                 _ => String::new(),
             };
-            vec![conversation.name.clone(), policy.triggers[usize::from(alarm.trigger)].id.clone(), said, alarm.why.clone()]
+            vec![render::shorten(&conversation.name, 44), policy.triggers[usize::from(alarm.trigger)].id.clone(), said, alarm.why.clone()]
         });
         let listed: Vec<Vec<String>> = listed.collect();
         if !listed.is_empty() {

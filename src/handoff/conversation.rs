@@ -72,6 +72,8 @@ pub struct Conversation {
     bot_vectors: VecDeque<(u32, QuantizedEmbedding)>,
     issue: Option<Vec<f32>>,
     proposal: Option<u32>,
+    /// Whether the bot has spoken since the customer's last message.
+    bot_spoke: bool,
 }
 
 /// The signals of one message of the customer that trends are made of.
@@ -171,6 +173,7 @@ impl Conversation {
             bot_vectors: VecDeque::new(),
             issue: None,
             proposal: None,
+            bot_spoke: false,
         }
     }
 
@@ -213,6 +216,7 @@ impl Conversation {
             self.failed_attempts.add(observation.sequence);
         }
         self.proposal = None;
+        self.bot_spoke = false;
         if let Ok(signals) = &observation.signals {
             self.remember(observation, signals);
             self.issue = self.issue_with(observation, vocabulary);
@@ -230,9 +234,9 @@ impl Conversation {
         let accepts = proposed && act("accepts").is_some_and(|p| p.get() >= thresholds.accepts);
         let rejects = proposed && act("rejects").is_some_and(|p| p.get() >= thresholds.rejects);
         // Only what follows a turn of the bot asks again; two messages in a row are one thought.
-        let after_bot = self.customer_vectors.back().is_some_and(|(last, _)| self.bot_turns > 0 && observation.sequence > last + 1);
-        let repeats =
-            after_bot && observation.words >= REPEAT_WORDS_MIN && nearest(&self.customer_vectors, signals) >= thresholds.customer_repeats;
+        let repeats = self.bot_spoke
+            && observation.words >= REPEAT_WORDS_MIN
+            && nearest(&self.customer_vectors, signals) >= thresholds.customer_repeats;
         Answer { accepts, rejects, repeats }
     }
 
@@ -248,6 +252,7 @@ impl Conversation {
 
     fn take_bot(&mut self, observation: &Observation, thresholds: &Thresholds) {
         self.bot_turns = self.bot_turns.saturating_add(1);
+        self.bot_spoke = true;
         self.bot_confidence = observation.bot_confidence.map(|p| (observation.sequence, p));
         if let Some(told) = self.bot_confidence {
             push(&mut self.bot_confidences, told, TURNS_MAX);
@@ -267,30 +272,35 @@ impl Conversation {
     }
 
     /// What the conversation is about: the sum of the vectors of the customer's messages that are about something. `None` where none is yet.
-    pub fn issue(&self) -> Option<QuantizedEmbedding> {
-        self.issue.as_ref().map(|sum| QuantizedEmbedding::new(&Embedding(sum.clone())))
+    pub(super) fn issue(&self, vocabulary: &Vocabulary) -> Option<QuantizedEmbedding> {
+        self.issue_of(vocabulary).map(|sum| QuantizedEmbedding::new(&Embedding(sum.clone())))
     }
 
     /// The same with one message more; exact on every machine, since sums of floats in a fixed order are.
     pub(super) fn issue_with(&self, observation: &Observation, vocabulary: &Vocabulary) -> Option<Vec<f32>> {
         let vector = observation.signals.as_ref().ok().filter(|_| observation.speaker == Speaker::Customer);
         let vector = vector.filter(|signals| is_about_something(signals, vocabulary)).and_then(|signals| signals.embedding.as_ref().ok());
-        let Some(vector) = vector else { return self.issue.clone() };
+        let issue = self.issue_of(vocabulary);
+        let Some(vector) = vector else { return issue.cloned() };
         let vector = vector.embedding().0;
-        match &self.issue {
+        match issue {
             Some(sum) if sum.len() == vector.len() => Some(sum.iter().zip(&vector).map(|(a, b)| a + b).collect()),
             _ => Some(vector),
         }
     }
 
-    /// The conversation goes back to the bot: counters are cleared and triggers armed, so that it is not handed over again at once.
+    /// Vectors of another model mean nothing to this one.
+    fn issue_of(&self, vocabulary: &Vocabulary) -> Option<&Vec<f32>> {
+        self.issue.as_ref().filter(|_| self.model == vocabulary.model)
+    }
+
+    /// The conversation goes back to the bot, with its counters cleared.
     pub(super) fn give_back(&mut self) {
         if self.handoff.take().is_some() {
             self.handoffs = self.handoffs.saturating_add(1);
         }
         self.soft = None;
         self.soft_attempts = 0;
-        self.triggers.clear();
         self.clear_counters();
     }
 
@@ -303,6 +313,7 @@ impl Conversation {
         self.bot_confidences.clear();
         self.bot_confidence = None;
         self.latest = None;
+        self.triggers.retain(|_, state| !matches!(state, TriggerState::Held { .. }));
     }
 }
 

@@ -133,6 +133,7 @@ pub struct Comparison {
 
 /// A value that may stand in a receipt: numbers, labels, yes and no; never what a customer or a file of customers says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shown {
     /// A number.
     Number(f64),
@@ -370,13 +371,14 @@ impl Compared {
         };
         let private = self.left.is_private(terms) || operand.is_private(terms);
         let margin = match (&left, &right) {
-            (Side::Number(left), Side::Number(right)) if !private => Some(left - right),
+            (Side::Number(left), Side::Number(right)) if !private => Some(left - right).filter(|margin| margin.is_finite()),
             _ => None,
         };
         Comparison {
             truth,
             value: left.shown(self.left.is_private(terms)),
-            threshold: right.shown(operand.is_private(terms)),
+            // Beside the truth of an equality, the policy's own word would tell the value; the policy has it.
+            threshold: right.shown(private),
             margin: margin.map(tidy),
             unknown: because(truth),
             messages,
@@ -397,7 +399,8 @@ impl Compared {
 
 /// Without the dust of binary fractions: 0.83 - 0.7 is 0.13.
 fn tidy(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    let tidied = (value * 1e6).round() / 1e6;
+    if tidied.is_finite() { tidied } else { value }
 }
 
 impl Operand {

@@ -70,7 +70,6 @@ pub struct Facts {
 
 /// One of the operator's own facts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
 pub enum Fact {
     /// Yes or no.
     Flag(bool),
@@ -78,6 +77,25 @@ pub enum Fact {
     Number(f64),
     /// A text.
     Text(String),
+}
+
+/// A fact as a file has it: its type is that of the value. Journals say the type, since their format cannot tell it from the bytes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum WrittenFact {
+    Flag(bool),
+    Number(f64),
+    Text(String),
+}
+
+impl From<WrittenFact> for Fact {
+    fn from(written: WrittenFact) -> Self {
+        match written {
+            WrittenFact::Flag(flag) => Self::Flag(flag),
+            WrittenFact::Number(number) => Self::Number(number),
+            WrittenFact::Text(text) => Self::Text(text),
+        }
+    }
 }
 
 /// A fact that cannot be taken.
@@ -156,10 +174,12 @@ impl Facts {
         self.value = later.value.or(self.value);
         self.since = later.since.or(self.since);
         self.open_tickets = later.open_tickets.or(self.open_tickets);
-        self.own.extend(later.own);
-        while self.own.len() > OWN_FACTS_MAX {
+        // What was just looked up stays; of the others the last by name make room.
+        self.own.retain(|name, _| !later.own.contains_key(name));
+        while self.own.len() + later.own.len() > OWN_FACTS_MAX {
             self.own.pop_last();
         }
+        self.own.extend(later.own);
         self.missing = later.missing;
     }
 

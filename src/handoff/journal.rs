@@ -2,6 +2,7 @@
 //!
 //! A message is taken once. The same message again gives the same row; one that leaves a gap is refused and nothing of it is kept.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::conversation::Conversation;
@@ -29,6 +30,7 @@ pub struct Journal {
     pub rows: Vec<Row>,
     /// For each message, its id and its row.
     messages: Vec<(Id, usize)>,
+    ids: HashSet<Id>,
 }
 
 /// What became of an input.
@@ -50,6 +52,11 @@ pub enum Refused {
         /// The sequence of the message.
         found: u32,
     },
+    /// A message of another sequence has this id.
+    SameId {
+        /// The sequence of the message.
+        sequence: u32,
+    },
     /// Another message has this sequence.
     Conflict {
         /// The sequence.
@@ -61,6 +68,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap { expected, found } => write!(f, "sequence: found {found}, expected {expected}"),
+            Self::SameId { sequence } => write!(f, "id: the message {sequence} has the id of an earlier one"),
             Self::Conflict { sequence } => write!(f, "sequence: found another message under {sequence}"),
         }
     }
@@ -88,7 +96,7 @@ impl std::error::Error for Broken {}
 impl Journal {
     /// A conversation in which nothing was said.
     pub fn new(id: Id) -> Self {
-        Self { conversation: Conversation::new(id), rows: Vec::new(), messages: Vec::new() }
+        Self { conversation: Conversation::new(id), rows: Vec::new(), messages: Vec::new(), ids: HashSet::new() }
     }
 
     /// Takes an input, or tells why not.
@@ -105,6 +113,10 @@ impl Journal {
                     _ => Err(Refused::Conflict { sequence: observation.sequence }),
                 };
             }
+            if self.ids.contains(&observation.id) {
+                return Err(Refused::SameId { sequence: observation.sequence });
+            }
+            self.ids.insert(observation.id.clone());
             self.messages.push((observation.id.clone(), self.rows.len()));
         }
         let id = self.conversation.id.clone();

@@ -326,7 +326,7 @@ impl Policy {
             Body::Message(observation) => {
                 conversation.issue_with(observation, &self.vocabulary).map(|sum| QuantizedEmbedding::new(&Embedding(sum)))
             }
-            Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => conversation.issue(),
+            Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => conversation.issue(&self.vocabulary),
         };
         let nearest = BasisPoints::new(self.thresholds.same_issue).expect("the reader checks the range");
         let now = at.max(conversation.last);
@@ -350,7 +350,7 @@ impl Policy {
 
     /// The reading of one of these terms.
     pub(super) fn customer_reading(&self, term: &Term, input: &Input) -> Option<u32> {
-        let place = self.customer_terms().position(|other| std::ptr::eq(other, term))?;
+        let place = self.customer_terms().position(|other| other == term)?;
         input.customer.get(place).copied().flatten()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::decision::{Action, Decision};
-use super::input::{Fact, Facts};
+use super::input::{Facts, WrittenFact};
 use super::observation::{MessageSignals, Unscored};
 use super::policy::Policy;
 use super::transcript::{Before, Entry, Said, Scorable, Transcript, What, event, level};
@@ -84,7 +84,7 @@ struct Turn {
     confidence: Option<f64>,
     proposal: Option<bool>,
     unscored: Option<bool>,
-    facts: Option<std::collections::BTreeMap<String, Fact>>,
+    facts: Option<std::collections::BTreeMap<String, WrittenFact>>,
     facts_missing: Option<String>,
     event: Option<NamedEvent>,
     wait: Option<String>,
@@ -176,13 +176,16 @@ impl Turn {
                 return Err(format!("{}: found nothing, expected a message", speaker.as_str()));
             }
             let id = Id::new(format!("m{number}")).expect("short and printable");
+            if speaker != Speaker::Bot && (self.confidence.is_some() || self.proposal.is_some()) {
+                return Err("confidence and proposal belong to turns of the bot".to_owned());
+            }
             let confidence = self.confidence.map(|p| level(p, "confidence")).transpose()?;
             let unscored = self.unscored.unwrap_or(false).then_some(Unscored::Failed);
             found.push((What::Message(Said { id, speaker, text, confidence, proposal: self.proposal.unwrap_or(true), unscored }), PAUSE));
         }
         if self.facts.is_some() || self.facts_missing.is_some() {
             let known =
-                self.facts.unwrap_or_default().into_iter().try_fold(Facts::default(), |known, (name, fact)| known.with(&name, fact));
+                self.facts.unwrap_or_default().into_iter().try_fold(Facts::default(), |known, (name, fact)| known.with(&name, fact.into()));
             let known = known.map_err(|fault| format!("facts.{fault}"))?;
             let known = self.facts_missing.as_ref().map_or_else(|| known.clone(), |reason| known.clone().missing(reason));
             found.push((What::Facts(known), Duration::ZERO));

@@ -40,16 +40,20 @@ pub fn step(policy: &Policy, mut conversation: Conversation, input: &Input) -> S
     conversation.last = now;
     let answer = fold(policy, &mut conversation, input, now);
     let readings: Vec<Reading> = policy.terms.iter().map(|term| read(term, policy, &conversation, input, now)).collect();
-    let handed_over = conversation.handoff.is_some();
     let customer_message = match &input.body {
-        Body::Message(observation) if observation.speaker == Speaker::Customer => Some(observation.sequence),
+        // A message without signals says nothing, and nothing is held or cooled by it.
+        Body::Message(observation) if observation.speaker == Speaker::Customer && observation.signals.is_ok() => Some(observation.sequence),
         Body::Message(_) | Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => None,
     };
-    // A handed-over conversation moves no trigger: what a person is told is what stood when the decision fell.
-    let moves = !handed_over && !matches!(input.body, Body::Returned);
-    let triggers = judge(policy, &mut conversation, &readings, customer_message, moves);
-    let mut fired: Vec<u16> =
-        triggers.iter().enumerate().filter(|(_, t)| t.after == TriggerState::Fired && moves).map(|(at, _)| place(at)).collect();
+    let movement = match (&input.body, &conversation.handoff) {
+        (Body::Returned, _) => Movement::HandedBack,
+        // A handed-over conversation moves no trigger: what a person is told is what stood when the decision fell.
+        (_, Some(_)) => Movement::Frozen,
+        (_, None) => Movement::Free,
+    };
+    let triggers = judge(policy, &mut conversation, &readings, customer_message, movement);
+    let fired = triggers.iter().enumerate().filter(|(_, receipt)| receipt.after == TriggerState::Fired);
+    let mut fired: Vec<u16> = fired.map(|(at, _)| place(at)).collect();
     fired.sort_by_key(|at| policy.precedence(usize::from(*at)));
     let still = |trigger: usize| triggers[trigger].truth == Truth::True && policy.reads_only_the_message(trigger);
     let decision = decide(policy, &mut conversation, Happened { input, answer, still: &still, now }, fired);
@@ -94,13 +98,21 @@ fn fold(policy: &Policy, conversation: &mut Conversation, input: &Input, now: Ti
     Answer::default()
 }
 
+/// How triggers move at an input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Movement {
+    Free,
+    Frozen,
+    HandedBack,
+}
+
 /// Evaluates every trigger and moves its state.
 fn judge(
     policy: &Policy,
     conversation: &mut Conversation,
     readings: &[Reading],
     customer_message: Option<u32>,
-    moves: bool,
+    movement: Movement,
 ) -> Vec<TriggerReceipt> {
     let mut receipts = Vec::with_capacity(policy.triggers.len());
     for trigger in &policy.triggers {
@@ -108,7 +120,11 @@ fn judge(
         let rearm = trigger.rearm.as_ref().map_or(when.not(), |rearm| rearm.evaluate(&policy.terms, readings).0);
         let before = conversation.triggers.remove(&trigger.id).unwrap_or_default();
         let mut stood_at = if let TriggerState::Held { messages } = &before { messages.clone() } else { Vec::new() };
-        let after = if moves { before.clone().next(Moment { when, rearm, customer_message }, trigger.pace).0 } else { before.clone() };
+        let after = match movement {
+            Movement::Free => before.clone().next(Moment { when, rearm, customer_message }, trigger.pace).0,
+            Movement::Frozen => before.clone().frozen(trigger.pace),
+            Movement::HandedBack => TriggerState::handed_back(when, trigger.pace),
+        };
         match &after {
             TriggerState::Held { messages } => stood_at.clone_from(messages),
             TriggerState::Fired => stood_at.extend(customer_message),

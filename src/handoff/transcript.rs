@@ -2,11 +2,13 @@
 //!
 //! Texts become signals outside (here is no model): [`Transcript::texts`] says which, and [`Transcript::play`] asks for them again, one by one, in order.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::conversation::Conversation;
 use super::customer::{Contact, Customer, EVENT_NAME_BYTES_MAX, Event};
-use super::input::{Body, Fact, Facts, Input};
+use super::input::{Body, Facts, Input, WrittenFact};
 use super::observation::{MessageSignals, Observation, Unscored};
 use super::policy::Policy;
 use super::step::{Step, step};
@@ -219,7 +221,7 @@ enum Line {
     Facts {
         at: String,
         #[serde(default)]
-        facts: std::collections::BTreeMap<String, Fact>,
+        facts: BTreeMap<String, WrittenFact>,
         #[serde(default)]
         missing: Option<String>,
     },
@@ -243,8 +245,9 @@ impl Transcript {
     /// Reads an exported conversation, one JSON object a line; the first fault, by line, without any text of the file.
     pub fn parse(id: Id, source: &str) -> Result<Self, String> {
         let mut transcript = Self { id, before: Vec::new(), entries: Vec::new() };
+        let mut ids = HashSet::new();
         for (at, line) in source.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            transcript.take(line, at + 1).map_err(|what| format!("line {}: {what}", at + 1))?;
+            transcript.take(line, at + 1, &mut ids).map_err(|what| format!("line {}: {what}", at + 1))?;
         }
         if transcript.entries.is_empty() {
             return Err("found no message, event or facts, expected at least one line".to_owned());
@@ -252,13 +255,14 @@ impl Transcript {
         Ok(transcript)
     }
 
-    fn take(&mut self, line: &str, number: usize) -> Result<(), String> {
+    fn take(&mut self, line: &str, number: usize, ids: &mut HashSet<Id>) -> Result<(), String> {
         if self.entries.len() + self.before.len() >= ENTRIES_MAX {
             return Err(format!("more than {ENTRIES_MAX} entries"));
         }
         let line: Line = serde_json::from_str(line).map_err(|error| without_text(&error))?;
-        let time =
-            |text: &str| Timestamp::parse(text).ok_or_else(|| "at: expected a time such as 2026-11-22T09:30:00Z, from 1970 on".to_owned());
+        let time = |text: &str| {
+            Timestamp::parse(text).ok_or_else(|| "at: expected a time such as 2026-11-22T09:30:00Z, of the years 1970 to 9999".to_owned())
+        };
         let given = |id: Option<String>, what: &str| {
             Id::new(id.unwrap_or_else(|| format!("{what}-{number}"))).map_err(|fault| format!("id: {fault}"))
         };
@@ -273,9 +277,7 @@ impl Transcript {
                     return Err("confidence and proposal belong to turns of the bot".to_owned());
                 }
                 let id = given(id, "message")?;
-                let known = |entry: &Entry| matches!(&entry.what, What::Message(said) if said.id == id);
-                // Numbered ids cannot meet; a given one is compared with the others only where there are few enough for it to matter.
-                if self.entries.len() < 10_000 && self.entries.iter().any(known) {
+                if !ids.insert(id.clone()) {
                     return Err("id: found twice, expected once".to_owned());
                 }
                 let proposal = proposal.unwrap_or(true);
@@ -291,7 +293,7 @@ impl Transcript {
             Line::Facts { at, facts, missing } => {
                 let known = facts
                     .into_iter()
-                    .try_fold(Facts::default(), |known, (name, fact)| known.with(&name, fact))
+                    .try_fold(Facts::default(), |known, (name, fact)| known.with(&name, fact.into()))
                     .map_err(|fault| fault.to_string())?;
                 let known = missing.map_or_else(|| known.clone(), |reason| known.clone().missing(&reason));
                 Entry { at: time(&at)?, what: What::Facts(known) }
@@ -307,11 +309,19 @@ impl Transcript {
 /// A JSON error says what it found, which may be what a customer wrote.
 fn without_text(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    let plain = ["missing field", "unknown field", "unknown variant", "duplicate field", "EOF", "expected"];
-    match plain.iter().find(|start| message.starts_with(**start)) {
-        Some(_) => message.split(" at line").next().unwrap_or_default().to_owned(),
-        None => format!("is not an entry of a conversation (column {})", error.column()),
+    let message = message.split(" at line").next().unwrap_or_default();
+    // `unknown variant `X`, expected ...` and the like quote what they found.
+    let expected = || message.rsplit_once(", expected ").map(|(_, expected)| expected.replace('`', ""));
+    if message.starts_with("missing field") || message.starts_with("duplicate field") {
+        return message.to_owned();
     }
+    if let (true, Some(expected)) = (message.starts_with("unknown variant"), expected()) {
+        return format!("found another word, expected {expected}");
+    }
+    if let (true, Some(expected)) = (message.starts_with("unknown field"), expected()) {
+        return format!("found an unknown key, expected {expected}");
+    }
+    "is not an entry of a conversation: expected one JSON object a line, as docs/conversation.md describes it".to_owned()
 }
 
 fn filled(text: String) -> Result<String, String> {
@@ -343,7 +353,10 @@ mod tests {
         for (line, expected) in [
             (r#"{"type":"message","speaker":"customer","text":"hi"}"#, "line 2: missing field `at`"),
             (r#"{"type":"message","at":"yesterday","speaker":"customer","text":"hi"}"#, "line 2: at: expected a time such as"),
-            (r#"{"type":"message","at":"2026-11-22T09:30:00Z","speaker":"robot","text":"hi"}"#, "line 2: unknown variant `robot`"),
+            (
+                r#"{"type":"message","at":"2026-11-22T09:30:00Z","speaker":"robot","text":"hi"}"#,
+                "line 2: found another word, expected one of customer, bot, agent",
+            ),
             (r#"{"type":"message","at":"2026-11-22T09:30:00Z","speaker":"customer","text":" "}"#, "line 2: text: found nothing"),
             (
                 r#"{"type":"message","at":"2026-11-22T09:30:00Z","speaker":"bot","text":"x","confidence":1.5}"#,
@@ -355,7 +368,7 @@ mod tests {
             ),
             (r#"{"type":"event","at":"2026-11-22T09:30:00Z","kind":"page view","name":"/"}"#, "line 2: kind: found 9 bytes"),
             (r#"{"type":"facts","at":"2026-11-22T09:30:00Z","facts":{"tier":3}}"#, "line 2: tier: expected a text"),
-            (r#"{"type":"message", secret"#, "line 2: is not an entry of a conversation (column 20)"),
+            (r#"{"type":"message", secret"#, "line 2: is not an entry of a conversation: expected one JSON object a line"),
             (r#""secret""#, "line 2: is not an entry of a conversation"),
         ] {
             let fault = Transcript::parse(Id::new("c").unwrap(), &format!("{good}\n{line}")).expect_err(line);

@@ -19,6 +19,7 @@ pub const COOLDOWN_TURNS_MAX: u16 = 1000;
 
 /// Where a trigger stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TriggerState {
     /// Its condition does not stand.
     #[default]
@@ -82,15 +83,31 @@ impl TriggerState {
         (next, fires)
     }
 
-    /// Whether one state may follow another at one input: the table that the properties hold. Handing back to the bot arms every trigger.
+    /// The state while a person has the conversation: nothing is held, fires or is armed, and what fired is past.
+    pub fn frozen(self, pace: Pace) -> Self {
+        match self {
+            Self::Fired => Self::Cooling { turns_left: pace.cooldown_turns, rearmed: false },
+            Self::Armed | Self::Held { .. } | Self::Cooling { .. } => self,
+        }
+    }
+
+    /// The state when the person hands back: armed, but where the condition stands it has to fall first, so that the conversation is not handed over
+    /// again at once.
+    pub fn handed_back(when: Truth, pace: Pace) -> Self {
+        match when {
+            Truth::True => Self::Cooling { turns_left: pace.cooldown_turns, rearmed: false },
+            Truth::False | Truth::Unknown => Self::Armed,
+        }
+    }
+
+    /// Whether one state may follow another at one input: the table that the properties hold. Handing back to the bot arms or cools every trigger.
     pub fn may_become(&self, next: &Self) -> bool {
         match (self, next) {
             (_, Self::Armed) | (Self::Armed, Self::Held { .. } | Self::Fired) | (Self::Held { .. }, Self::Held { .. } | Self::Fired) => {
                 true
             }
-            (Self::Fired | Self::Cooling { .. }, Self::Cooling { .. }) => true,
-            (Self::Fired | Self::Cooling { .. }, Self::Held { .. } | Self::Fired)
-            | (Self::Armed | Self::Held { .. }, Self::Cooling { .. }) => false,
+            (_, Self::Cooling { .. }) => true,
+            (Self::Fired | Self::Cooling { .. }, Self::Held { .. } | Self::Fired) => false,
         }
     }
 }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected shall stop where it stands")]
 
 mod commands;
+mod decisions;
 mod layers;
 mod malformed_input;
 mod malformed_package;
 mod parity;
+mod policies;
 mod readme;
 mod serving;
 mod support;

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
-use super::names::{Argument, Labels, NAMES, Name, PHRASES_MAX, Parameter, Source, TOPICS, TURNS_MAX, Term, Type};
+use super::names::{Argument, Labels, NAMES, Name, PHRASES_MAX, Parameter, Source, TOPICS, TURNS_MAX, Term, TermKind, Type};
 use super::{Arithmetic, Compared, EXPRESSION_BYTES_MAX, Expression, Node, Operand, Operator};
 use crate::handoff::customer::{EVENT_NAME_BYTES_MAX, WINDOW_MAX};
 use crate::handoff::observation::{LabelRange, Vocabulary};
 use crate::handoff::phrase::Phrase;
 use crate::message::{ID_BYTES_MAX, Id};
 
+/// Functions that give a span of time, and the seconds of one.
+const SPANS: [(&str, u64); 3] = [("days", 24 * 3600), ("hours", 3600), ("minutes", 60)];
 /// Deepest nesting of brackets.
 const DEPTH_MAX: u16 = 24;
 /// Most different terms of a policy: each is read once for every input.
@@ -112,7 +114,7 @@ fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), Vec<ExpressionFault>> {
         let first = errors.errors.into_iter().next();
         let Some(first) = first else { return vec![] };
         let offset = offset_of(source, first.pos);
-        let (what, suggestion) = in_words(&first.msg, &source[offset..]);
+        let (what, suggestion) = in_words(&first.msg, source, offset);
         vec![ExpressionFault { offset, what, suggestion }]
     })
 }
@@ -145,8 +147,24 @@ fn offset_of(source: &str, (line, column): (isize, isize)) -> usize {
 }
 
 /// What the parser says, for an operator.
-fn in_words(message: &str, rest: &str) -> (String, Option<String>) {
+fn in_words(message: &str, source: &str, offset: usize) -> (String, Option<String>) {
+    let (before, rest) = (source[..offset].trim_end(), &source[offset..]);
     let quoted = message.split('\'').nth(1).unwrap_or_default();
+    // Signs of other languages, at the place of the fault or just before it.
+    let near = &source[before.len().saturating_sub(1).min(offset)..];
+    for (sign, meant) in [("=>", ">="), ("=<", "<="), ("<>", "!=")] {
+        if rest.starts_with(sign) || near.starts_with(sign) {
+            return (format!("found {sign:?}, expected a comparison"), Some(meant.to_owned()));
+        }
+    }
+    for (sign, meant) in [('&', "&&"), ('|', "||")] {
+        if rest.starts_with(sign) && !rest.starts_with(meant) {
+            return (format!("found {sign:?}, expected an operator"), Some(meant.to_owned()));
+        }
+    }
+    if before.eq_ignore_ascii_case("not") || before.to_ascii_lowercase().ends_with(" not") {
+        return ("found \"not\", expected an operator or the end".to_owned(), Some("!".to_owned()));
+    }
     if rest.starts_with('=') && !rest.starts_with("==") {
         return ("found '=', expected a comparison".to_owned(), Some("==".to_owned()));
     }
@@ -242,10 +260,29 @@ impl Walk<'_, '_> {
             Checked::Operand(Operand::Truth(value), _) => Some(Node::Literal(value)),
             Checked::Operand(left, Kind::Truth) => Some(self.compared(Compared { left, right: None, offset: self.start(tree) })),
             other => {
-                let what = format!("found {} by itself, expected a comparison, such as {} >= 0.5", other.kind().words(), self.text(tree));
+                let text = self.text(tree);
+                let remedy = match &other {
+                    Checked::Operand(Operand::Number(_) | Operand::Text(_) | Operand::Truth(_), _) => String::new(),
+                    Checked::Operand(_, Kind::Number) => format!(", such as {text} >= 0.5"),
+                    Checked::Operand(_, Kind::Text | Kind::Label(_)) => {
+                        let word = self.some_label(&other);
+                        format!(", such as {text} == {word:?}")
+                    }
+                    Checked::Operand(_, Kind::Truth | Kind::Window) | Checked::Window(_) => String::new(),
+                };
+                let what = format!("found {} by itself, expected a comparison{remedy}", other.kind().words());
                 self.fault(self.start(tree), what, None)
             }
         }
+    }
+
+    /// A word that a label or a text may be compared with.
+    fn some_label(&self, checked: &Checked) -> String {
+        let labels = match checked.kind() {
+            Kind::Label(labels) => self.compiler.labels(labels),
+            Kind::Number | Kind::Truth | Kind::Text | Kind::Window => Vec::new(),
+        };
+        labels.first().map_or_else(|| "gold".to_owned(), |label| (*label).to_owned())
     }
 
     fn compared(&mut self, compared: Compared) -> Node {
@@ -373,12 +410,13 @@ impl Walk<'_, '_> {
             Expr::Comprehension(_) => self.not_part(tree, "macros"),
             Expr::List(_) => self.not_part(tree, "lists"),
             Expr::Map(_) | Expr::Struct(_) => self.not_part(tree, "maps"),
-            Expr::Unspecified => self.not_part(tree, "nothing"),
+            Expr::Unspecified => self.not_part(tree, "empty parts"),
         }
     }
 
     fn not_part<T>(&mut self, tree: &IdedExpr, what: &str) -> Option<T> {
-        self.fault(self.start(tree), format!("{what} are not part of conditions; write it out with ||"), None)
+        let remedy = if what == "lists" { "; write it out with ||" } else { "" };
+        self.fault(self.start(tree), format!("conditions have no {what}{remedy}"), None)
     }
 
     fn literal(&mut self, tree: &IdedExpr, value: &LiteralValue) -> Option<Checked> {
@@ -447,7 +485,7 @@ impl Walk<'_, '_> {
             Some(Expr::Ident(space)) => format!("{space}.{}", call.func_name),
             Some(_) => return self.unknown_name(tree, self.text(tree).to_owned()),
         };
-        if let Some(secs) = [("days", 24 * 3600), ("hours", 3600), ("minutes", 60)].iter().find(|(name, _)| *name == written) {
+        if let Some(secs) = SPANS.iter().find(|(name, _)| *name == written) {
             return self.window(tree, call, secs.1);
         }
         let Some(name) = NAMES.iter().find(|name| name.name == written) else { return self.unknown_name(tree, written) };
@@ -497,7 +535,18 @@ impl Walk<'_, '_> {
 
     fn argument(&mut self, tree: &IdedExpr, parameter: Parameter, name: &'static Name) -> Option<Argument> {
         let offset = self.start(tree);
-        let found = self.operand(tree)?;
+        let found = match (&tree.expr, parameter) {
+            // A label or a word without its quotes is no name that anybody looked for.
+            (Expr::Ident(word), Parameter::Label(_) | Parameter::Word | Parameter::Pattern) => {
+                let what = format!("found {word} without quotes: {}", signature(name));
+                return self.fault(offset, what, Some(format!("{word:?}")));
+            }
+            (Expr::Call(call), Parameter::Window) if !SPANS.iter().any(|(span, _)| *span == call.func_name) => {
+                let what = format!("found {}, expected days(n), hours(n) or minutes(n): {}", self.text(tree), signature(name));
+                return self.fault(offset, what, None);
+            }
+            _ => self.operand(tree)?,
+        };
         let wrong = |what: &str, walk: &mut Self| {
             walk.fault(offset, format!("found {}, expected {what}: {}", walk.text(tree), signature(name)), None)
         };
@@ -618,6 +667,8 @@ impl Compiler<'_> {
     pub fn range(&self, term: usize) -> Option<(f64, f64)> {
         let Term { name, arguments } = &self.terms[term];
         match name.result {
+            // A streak is counted over the messages that are remembered.
+            Type::Count if matches!(name.kind, TermKind::NegativeStreak | TermKind::EmotionStreak) => Some((0.0, TURNS_MAX as f64)),
             Type::Count => Some((0.0, f64::INFINITY)),
             Type::Fraction { low, high } => {
                 let highest = |ranges: &[LabelRange], place: usize| ranges.get(place).map_or(high, |range| range.highest.get());
@@ -730,8 +781,8 @@ mod tests {
             ("message.intent > \"refund\"", 0, "found > between a label and a text, expected == or !="),
             ("message.valence == 0.5", 0, "found == on a fraction, which hardly ever equals a number, expected >=, >, <= or <"),
             ("account.tier == 3", 0, "a text is compared with a number: account.tier == 3"),
-            ("[1, 2].exists(x, x > 1)", 13, "macros are not part of conditions; write it out with ||"),
-            ("message.intent in [\"refund\"]", 0, "lists are not part of conditions; write it out with ||"),
+            ("[1, 2].exists(x, x > 1)", 13, "conditions have no macros"),
+            ("message.intent in [\"refund\"]", 0, "conditions have no lists; write it out with ||"),
             ("contacts.count(30) > 2", 15, "found 30, expected days(n), hours(n) or minutes(n): contacts.count(days(n))"),
             ("contacts.count(days(0)) > 2", 15, "found days(0), expected days(n) with n from 1 to 400"),
             (

@@ -15,26 +15,39 @@ pub const ALTERNATIVES_MAX: usize = 256;
 /// A comparison, and whether it must hold or must not.
 type Literal<'a> = (&'a Compared, bool);
 
+/// Most pairs of alternatives that are compared for one policy; beyond it nothing more is said of triggers that others go before.
+const PAIRS_MAX: usize = 100_000;
+
+/// The alternatives of one condition, and of its opposite; `None` where there are too many.
+struct Alternatives<'a> {
+    holds: Option<Vec<Vec<Literal<'a>>>>,
+    fails: Option<Vec<Vec<Literal<'a>>>>,
+}
+
 /// Tells each fault with its place in the file.
 pub(super) fn lint(placed: &Placed, fault: &mut dyn FnMut(usize, String)) {
     let policy = &placed.policy;
+    let both = |when| Alternatives { holds: alternatives(when, true), fails: alternatives(when, false) };
+    let all: Vec<Alternatives<'_>> = policy.triggers.iter().map(|trigger| both(&trigger.when)).collect();
+    let mut pairs_left = PAIRS_MAX;
     for (place, trigger) in policy.triggers.iter().enumerate() {
         let name = format!("trigger {:?}", trigger.id);
-        let holds = alternatives(&trigger.when, true);
-        if holds.as_ref().is_some_and(|all| all.iter().all(|set| contradictory(set, policy))) {
+        let impossible =
+            |sets: &Option<Vec<Vec<Literal<'_>>>>| sets.as_ref().is_some_and(|all| all.iter().all(|set| contradictory(set, policy)));
+        if impossible(&all[place].holds) {
             fault(placed.whens[place], format!("{name}.when: can never hold: its comparisons contradict each other"));
             continue;
         }
-        if alternatives(&trigger.when, false).is_some_and(|all| all.iter().all(|set| contradictory(set, policy))) {
+        if impossible(&all[place].fails) {
             fault(placed.whens[place], format!("{name}.when: always holds, whatever the customer writes"));
             continue;
         }
         if let Some((rearm, at)) = trigger.rearm.as_ref().zip(placed.rearms[place])
-            && alternatives(rearm, true).is_some_and(|all| all.iter().all(|set| contradictory(set, policy)))
+            && impossible(&alternatives(rearm, true))
         {
             fault(at, format!("{name}.rearm: can never hold, so the trigger fires once and never again; leave it out or mend it"));
         }
-        if let Some(first) = shadowed_by(policy, place) {
+        if let Some(first) = shadowed_by(policy, &all, place, &mut pairs_left) {
             let first = &policy.triggers[first];
             let what = format!(
                 "{name}.when: never decides: whenever it holds, trigger {:?} (line {}) holds as well and goes first",
@@ -91,18 +104,22 @@ fn circle(policy: &Policy, start: usize) -> Option<Vec<usize>> {
 
 /// A trigger that always fires when this one does, at the latest at the same message, and goes first. Only an immediate trigger: a soft one may be pending or
 /// cool down while the other is armed.
-fn shadowed_by(policy: &Policy, place: usize) -> Option<usize> {
+fn shadowed_by(policy: &Policy, all: &[Alternatives<'_>], place: usize, pairs_left: &mut usize) -> Option<usize> {
     let trigger = &policy.triggers[place];
-    let holds = alternatives(&trigger.when, true)?;
+    let holds = all[place].holds.as_ref()?;
     (0..policy.triggers.len()).find(|other| {
         let first = &policy.triggers[*other];
         let goes_first = *other != place && policy.precedence(*other) < policy.precedence(place);
         if !goes_first || first.urgency != Urgency::Immediate || first.pace.hold_turns > trigger.pace.hold_turns {
             return false;
         }
-        let Some(fails) = alternatives(&first.when, false) else { return false };
-        let both = |a: &[Literal<'_>], b: &[Literal<'_>]| contradictory(&[a, b].concat(), policy);
-        holds.iter().all(|a| fails.iter().all(|b| both(a, b)))
+        let Some(fails) = &all[*other].fails else { return false };
+        holds.iter().all(|a| {
+            fails.iter().all(|b| {
+                *pairs_left = pairs_left.saturating_sub(1);
+                *pairs_left > 0 && contradictory(&[a.as_slice(), b.as_slice()].concat(), policy)
+            })
+        })
     })
 }
 
@@ -139,7 +156,16 @@ fn contradictory(literals: &[Literal<'_>], policy: &Policy) -> bool {
         let rest = &literals[at + 1..];
         rest.iter().any(|(b, b_holds)| same(a, b) && a_holds != b_holds)
             || rest.iter().any(|(b, b_holds)| phrases_contradict((a, *a_holds), (b, *b_holds), policy))
-    }) || (0..policy.terms.len()).any(|term| leaves_nothing(term, literals, policy))
+    }) || compared_terms(literals).into_iter().any(|term| leaves_nothing(term, literals, policy))
+}
+
+/// The terms that are compared with something the policy writes.
+fn compared_terms(literals: &[Literal<'_>]) -> Vec<usize> {
+    let term = |compared: &Compared| if let Operand::Term(term) = compared.left { Some(term) } else { None };
+    let mut terms: Vec<usize> = literals.iter().filter_map(|(compared, _)| term(compared)).collect();
+    terms.sort_unstable();
+    terms.dedup();
+    terms
 }
 
 fn same(a: &Compared, b: &Compared) -> bool {

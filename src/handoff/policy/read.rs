@@ -39,7 +39,8 @@ pub fn read(file: &str, source: &str, vocabulary: &Vocabulary) -> Result<Policy,
         return Err(reader.faults);
     }
     let (document, errors) = DeTable::parse_recoverable(source);
-    for error in &errors {
+    // What follows the first error mostly follows from it.
+    for error in errors.iter().take(1) {
         let at = error.span().map_or(0, |span| span.start);
         reader.tell(at, format!("is not TOML: {}", error.message().trim()), None);
     }
@@ -238,7 +239,7 @@ impl<'a> Reader<'a> {
             let hours = table.get("hours").map(|value| self.hours(table, value));
             let known = ids.iter().copied().chain([FOLLOW_UP]);
             let fallback = self.reference(table, "fallback", &format!("another [[queue]] or {FOLLOW_UP:?}"), known);
-            let Some(id) = id else { continue };
+            let Some(id) = id.or_else(|| written_id(table)) else { continue };
             // A queue with another fault is known by its id all the same, or every trigger that names it would be faulty too.
             let fallback_at = table.get("fallback").map_or(table.at, |value| value.span().start);
             queues.push(Queue {
@@ -342,32 +343,37 @@ impl<'a> Reader<'a> {
         for table in &tables {
             self.known_keys(table, &MESSAGE_KEYS);
             let id = self.id(table);
-            let mut part = |key: &str| {
-                let text = self.sentence(table, key, PART_BYTES_MAX).unwrap_or_default();
-                self.variables(table, key, &text);
-                text
-            };
-            let (acknowledge, reassure, expect) = (part("acknowledge"), part("reassure"), part("expect"));
-            let expect_unknown_wait = table.get("expect_unknown_wait").map(|_| part("expect_unknown_wait"));
-            if expect.contains("{{ wait }}") && expect_unknown_wait.is_none() {
+            let (acknowledge, reassure, expect) =
+                (self.part(table, "acknowledge"), self.part(table, "reassure"), self.part(table, "expect"));
+            for (key, _) in [("acknowledge", &acknowledge), ("reassure", &reassure)].into_iter().filter(|(_, text)| names_wait(text)) {
+                let at = table.get(key).map_or(table.at, |value| value.span().start);
+                self.tell(at, format!("{}.{key}: found the wait, which may not be known; it belongs into expect", table.name), None);
+            }
+            let expect_unknown_wait = table.get("expect_unknown_wait").map(|_| self.part(table, "expect_unknown_wait"));
+            if names_wait(&expect) && expect_unknown_wait.is_none() {
                 let what = format!("{}: expect names the wait, expected expect_unknown_wait for when it is not known", table.name);
                 self.tell(table.at, what, None);
             }
-            if let Some(value) =
-                table.get("expect_unknown_wait").filter(|_| expect_unknown_wait.as_ref().is_some_and(|text| text.contains("{{ wait }}")))
-            {
+            if let Some(value) = table.get("expect_unknown_wait").filter(|_| expect_unknown_wait.as_deref().is_some_and(names_wait)) {
                 self.tell(
                     value.span().start,
                     format!("{}.expect_unknown_wait: found the wait, which is not known there", table.name),
                     None,
                 );
             }
-            if let Some(id) = id {
+            if let Some(id) = id.or_else(|| written_id(table)) {
                 messages.push(MessageTemplate { id, acknowledge, reassure, expect, expect_unknown_wait });
             }
         }
         self.ids_once(&tables);
         messages
+    }
+
+    /// One part of a message, with its braces checked.
+    fn part<'i>(&mut self, table: &Table<'a, 'i>, key: &str) -> String {
+        let text = self.sentence(table, key, PART_BYTES_MAX).unwrap_or_default();
+        self.variables(table, key, &text);
+        text
     }
 
     /// Braces must be whole, and what stands between them known.
@@ -378,7 +384,7 @@ impl<'a> Reader<'a> {
         let mut faults = Vec::new();
         while let Some(open) = text[rest..].find("{{").map(|open| open + rest) {
             let Some(close) = text[open..].find("}}").map(|close| close + open) else {
-                faults.push((at(open), "found {{ without }}".to_owned(), None));
+                faults.push((at(open), "found {{ that no }} closes".to_owned(), None));
                 break;
             };
             let name = text[open + 2..close].trim();
@@ -387,6 +393,9 @@ impl<'a> Reader<'a> {
                 faults.push((at(open), format!("found {{{{ {name} }}}}, expected one of {}", VARIABLES.join(", ")), suggestion));
             }
             rest = close + 2;
+        }
+        if let Some(stray) = text[rest..].find("}}").map(|stray| stray + rest).filter(|_| !text[rest..].contains("{{")) {
+            faults.push((at(stray), "found }} that no {{ opens".to_owned(), None));
         }
         if let Some(stray) = ["{%", "{#"].iter().find_map(|sign| text.find(sign)) {
             faults.push((at(stray), "found a statement, expected only {{ names }}".to_owned(), None));
@@ -515,6 +524,7 @@ impl<'a> Reader<'a> {
             let name: &str = key.get_ref();
             let suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
             let shown: String = name.chars().take(WORD_BYTES_MAX).collect();
+            let shown = if shown.chars().all(|c| c.is_ascii_graphic()) { shown } else { format!("{shown:?}") };
             self.tell(key.span().start, format!("{}: found the key {shown}, expected one of {}", table.name, known.join(", ")), suggestion);
         }
     }
@@ -713,6 +723,20 @@ fn found(value: &Spanned<DeValue<'_>>) -> String {
     }
 }
 
+/// The id as it is written, also where it has a wrong form: who names it must not be told off for it.
+fn written_id(table: &Table<'_, '_>) -> Option<String> {
+    table.get("id")?.get_ref().as_str().map(str::to_owned)
+}
+
+/// The names between braces.
+fn variables_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()))
+}
+
+fn names_wait(text: &str) -> bool {
+    variables_of(text).any(|name| name == "wait")
+}
+
 /// Where a byte of a string's value stands in the file: past the quotes, and past what escapes take.
 fn inside_string(source: &str, span: Range<usize>, offset: usize) -> usize {
     let raw = source.get(span.clone()).unwrap_or_default();
@@ -728,9 +752,9 @@ fn inside_string(source: &str, span: Range<usize>, offset: usize) -> usize {
         let Some(c) = raw.get(at..).and_then(|rest| rest.chars().next()) else { break };
         let (taken, gives) = match raw[at..].chars().nth(1) {
             Some(next) if escapes && c == '\\' => match next {
-                'u' => (6, 1),
-                'U' => (10, 1),
-                'x' => (4, 1),
+                'u' => escaped(raw, at, 4),
+                'U' => escaped(raw, at, 8),
+                'x' => escaped(raw, at, 2),
                 '\n' | ' ' | '\r' | '\t' => (raw[at + 1..].len() - raw[at + 1..].trim_start().len() + 1, 0),
                 _ => (1 + next.len_utf8(), 1),
             },
@@ -740,6 +764,12 @@ fn inside_string(source: &str, span: Range<usize>, offset: usize) -> usize {
         value += gives;
     }
     (span.start + at).min(span.end)
+}
+
+/// Bytes of an escape with so many hexadecimal digits, and of the character that it gives.
+fn escaped(raw: &str, at: usize, digits: usize) -> (usize, usize) {
+    let code = raw.get(at + 2..at + 2 + digits).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    (2 + digits, code.and_then(char::from_u32).map_or(1, char::len_utf8))
 }
 
 /// `09:00-18:00` as minutes since midnight; 24:00 is the end of a day.
