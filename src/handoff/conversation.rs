@@ -313,7 +313,6 @@ impl Conversation {
         self.bot_confidences.clear();
         self.bot_confidence = None;
         self.latest = None;
-        self.triggers.retain(|_, state| !matches!(state, TriggerState::Held { .. }));
     }
 }
 

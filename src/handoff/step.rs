@@ -51,12 +51,15 @@ pub fn step(policy: &Policy, mut conversation: Conversation, input: &Input) -> S
         (_, Some(_)) => Movement::Frozen,
         (_, None) => Movement::Free,
     };
-    let triggers = judge(policy, &mut conversation, &readings, customer_message, movement);
+    let mut triggers = judge(policy, &mut conversation, &readings, customer_message, movement);
     let fired = triggers.iter().enumerate().filter(|(_, receipt)| receipt.after == TriggerState::Fired);
     let mut fired: Vec<u16> = fired.map(|(at, _)| place(at)).collect();
     fired.sort_by_key(|at| policy.precedence(usize::from(*at)));
     let still = |trigger: usize| triggers[trigger].truth == Truth::True && policy.reads_only_the_message(trigger);
     let decision = decide(policy, &mut conversation, Happened { input, answer, still: &still, now }, fired);
+    if decision.action == Action::Resolved {
+        release_holds(policy, &mut conversation, &mut triggers);
+    }
     let receipt = Receipt {
         input: conversation.inputs,
         kind: input.body.as_str().to_owned(),
@@ -138,6 +141,17 @@ fn judge(
     // Triggers of another policy are forgotten.
     conversation.triggers.retain(|id, _| policy.triggers.iter().any(|trigger| trigger.id == *id));
     receipts
+}
+
+/// What was held before an attempt worked counts no more.
+fn release_holds(policy: &Policy, conversation: &mut Conversation, triggers: &mut [TriggerReceipt]) {
+    for (trigger, receipt) in policy.triggers.iter().zip(triggers) {
+        if matches!(receipt.after, TriggerState::Held { .. }) {
+            receipt.after = TriggerState::Armed;
+            receipt.stood_at.clear();
+            conversation.triggers.remove(&trigger.id);
+        }
+    }
 }
 
 /// What a decision is made from, beside the state.
