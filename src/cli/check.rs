@@ -62,7 +62,7 @@ pub fn run(arguments: &CheckArguments, places: &Places) -> Result<Outcome> {
         print(&format!("the settings are sound: would serve on {}\n", settings.listen))?;
     }
     let mut of_policy = match settings.policy {
-        PolicyChoice::None if arguments.places.policy.is_none() => return Ok(Outcome::Success),
+        PolicyChoice::None if arguments.places.file.policy.is_none() => return Ok(Outcome::Success),
         PolicyChoice::None => PolicyPlaces::default(),
         PolicyChoice::Places(places) => places,
     };

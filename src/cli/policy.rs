@@ -8,14 +8,29 @@ use super::{ModelArguments, Outcome, load_model, print};
 use crate::config::Places;
 use crate::handoff::policy::{Policy, document};
 use crate::service::observe::vocabulary;
-use crate::service::proving::{PolicyPlaces, ProvingError};
+use crate::service::proving::{PolicyPlaces, ProvingError, Source};
+
+/// Which policy.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PolicyFileArguments {
+    /// TOML file with the policy [default: the one that is compiled in].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+impl PolicyFileArguments {
+    /// The text of the policy.
+    pub fn read(&self) -> Result<Source, ProvingError> {
+        PolicyPlaces { file: self.policy.clone(), ..PolicyPlaces::default() }.policy()
+    }
+}
 
 /// Which policy, and what belongs to it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PolicyPlaceArguments {
-    /// TOML file with the policy [default: the one that is compiled in].
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// The policy itself.
+    #[command(flatten)]
+    pub file: PolicyFileArguments,
     /// Folder with scenarios [default: `scenarios` beside the policy].
     #[arg(long, value_name = "DIR")]
     pub scenarios: Option<PathBuf>,
@@ -24,7 +39,7 @@ pub struct PolicyPlaceArguments {
 impl PolicyPlaceArguments {
     /// As the service takes them.
     pub fn places(&self) -> PolicyPlaces {
-        PolicyPlaces { file: self.policy.clone(), scenarios: self.scenarios.clone(), proof: None }
+        PolicyPlaces { file: self.file.policy.clone(), scenarios: self.scenarios.clone(), proof: None }
     }
 }
 
@@ -34,7 +49,7 @@ pub struct PolicyArguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    places: PolicyPlaceArguments,
+    file: PolicyFileArguments,
     /// Print the names that conditions may use instead.
     #[arg(long)]
     names: bool,
@@ -46,7 +61,7 @@ pub fn run(arguments: &PolicyArguments, places: &Places) -> Result<Outcome> {
         print(&document::names())?;
         return Ok(Outcome::Success);
     }
-    let source = arguments.places.places().policy()?;
+    let source = arguments.file.read()?;
     let scorer = load_model(&arguments.model, places)?;
     match Policy::read(&source.name, &source.text, &vocabulary(&scorer)) {
         Ok(policy) => {

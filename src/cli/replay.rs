@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
-use super::policy::PolicyPlaceArguments;
+use super::policy::PolicyFileArguments;
 use super::table::Table;
 use super::{ModelArguments, Outcome, bulk, load_model, print, progress_bar, render};
 use crate::config::Places;
@@ -47,7 +47,7 @@ pub struct ReplayArguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    places: PolicyPlaceArguments,
+    file: PolicyFileArguments,
     /// JSON Lines file with one exported conversation; docs/conversation.md has the format.
     #[arg(long, value_name = "FILE", required_unless_present = "table", conflicts_with = "table")]
     conversation: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub struct ReplayArguments {
 
 /// Runs `baton replay`.
 pub fn run(arguments: &ReplayArguments, places: &Places) -> Result<Outcome> {
-    let source = arguments.places.places().policy()?;
+    let source = arguments.file.read()?;
     // Before the model, which takes longer: a file that cannot be read is told at once.
     let conversation = arguments.conversation.as_deref().map(read_conversation).transpose()?;
     let table = arguments.table.as_deref().map(|path| read_table(arguments, path)).transpose()?;

@@ -26,6 +26,9 @@ pub struct ServeArguments {
     model: ModelArguments,
     #[command(flatten)]
     settings: SettingsArguments,
+    /// TOML file with the policy, or none for signals without decisions [default: the one that is compiled in].
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
 }
 
 /// Where the settings come from.
@@ -50,7 +53,9 @@ pub struct SettingsArguments {
 
 /// Runs `baton serve`.
 pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
-    let settings = settings(&arguments.settings)?.map_err(|faults| anyhow!("{}", list(&faults)))?;
+    let typed = typed(&arguments.settings)?;
+    let typed = arguments.policy.iter().fold(typed, |typed, file| typed.flag("policy.file", file, "--policy"));
+    let settings = typed.settings(bulk::workers()).map_err(|faults| anyhow!("{}", list(&faults)))?;
     let scorer = Arc::new(load_model(&arguments.model, places)?);
     let policy = prove(&settings.policy, &scorer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
@@ -89,6 +94,11 @@ fn prove(choice: &PolicyChoice, scorer: &Scorer) -> Result<Option<Arc<Policy>>> 
 
 /// What file, environment and flags mean, or every fault.
 pub(super) fn settings(arguments: &SettingsArguments) -> Result<Result<Settings, Vec<ConfigFault>>> {
+    Ok(typed(arguments)?.settings(bulk::workers()))
+}
+
+/// What was typed.
+fn typed(arguments: &SettingsArguments) -> Result<Typed> {
     let mut typed = Typed::default();
     if let Some(path) = &arguments.config {
         typed = typed.file(&path.display().to_string(), &read(path)?);
@@ -100,7 +110,7 @@ pub(super) fn settings(arguments: &SettingsArguments) -> Result<Result<Settings,
             typed = typed.flag(key, value, flag);
         }
     }
-    Ok(arguments.set.iter().fold(typed, |typed, assignment| typed.set(assignment)).settings(bulk::workers()))
+    Ok(arguments.set.iter().fold(typed, |typed, assignment| typed.set(assignment)))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -180,6 +180,9 @@ impl Turn {
                 return Err("confidence and proposal belong to turns of the bot".to_owned());
             }
             let confidence = self.confidence.map(|p| level(p, "confidence")).transpose()?;
+            if speaker == Speaker::Agent && self.unscored.is_some() {
+                return Err("unscored belongs to messages of the customer and the bot".to_owned());
+            }
             let unscored = self.unscored.unwrap_or(false).then_some(Unscored::Failed);
             found.push((What::Message(Said { id, speaker, text, confidence, proposal: self.proposal.unwrap_or(true), unscored }), PAUSE));
         }

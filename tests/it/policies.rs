@@ -386,6 +386,9 @@ fn what_is_not_toml_is_told_at_its_place() {
 fn what_is_well_formed_and_still_wrong_is_told() {
     assert_faults(&[
         (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "message.words > 5 && message.words < 3")], &["17:8: trigger \"angry\".when: can never hold: its comparisons contradict each other"]),
+        (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "message.words > 3 && message.words < 4")], &["17:8: trigger \"angry\".when: can never hold: its comparisons contradict each other"]),
+        (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "conversation.bot_repeats == 1.5 || says(\"a\") && !says(\"a\")")], &["17:8: trigger \"angry\".when: can never hold: its comparisons contradict each other"]),
+        (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "asks_for_person() == true && asks_for_person() == false")], &["17:8: trigger \"angry\".when: can never hold: its comparisons contradict each other"]),
         (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "says(\"a\") && !says(\"a\")")], &["17:8: trigger \"angry\".when: can never hold: its comparisons contradict each other"]),
         (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "says(\"a\") || !says(\"a\")")], &["17:8: trigger \"angry\".when: always holds, whatever the customer writes"]),
         (&[("rearm = 'emotion(\"anger\") < 0.2'\n", ""), ("emotion(\"anger\") >= 0.5", "true")], &["17:8: trigger \"angry\".when: always holds, whatever the customer writes"]),

@@ -306,8 +306,9 @@ impl Walk<'_, '_> {
         let fits = match (a_kind, b_kind) {
             (Kind::Number, Kind::Number) => true,
             (Kind::Truth, Kind::Truth) | (Kind::Text, Kind::Text) => equality,
-            (Kind::Label(labels), Kind::Text) => equality && self.label_exists(labels, &b, right),
-            (Kind::Text, Kind::Label(labels)) => equality && self.label_exists(labels, &a, left),
+            // What a CRM says is no label of the model: only a word of the policy is compared with one.
+            (Kind::Label(labels), Kind::Text) if matches!(b, Operand::Text(_)) => equality && self.label_exists(labels, &b, right),
+            (Kind::Text, Kind::Label(labels)) if matches!(a, Operand::Text(_)) => equality && self.label_exists(labels, &a, left),
             _ => false,
         };
         if !self.faults.is_empty() && !fits {
@@ -779,6 +780,7 @@ mod tests {
                 "found \"refnd\", expected an intent of the model or of this policy; did you mean \"refund\"?",
             ),
             ("message.intent > \"refund\"", 0, "found > between a label and a text, expected == or !="),
+            ("account.tier == message.intent", 0, "a text is compared with a label: account.tier == message.intent"),
             ("message.valence == 0.5", 0, "found == on a fraction, which hardly ever equals a number, expected >=, >, <= or <"),
             ("account.tier == 3", 0, "a text is compared with a number: account.tier == 3"),
             ("[1, 2].exists(x, x > 1)", 13, "conditions have no macros"),

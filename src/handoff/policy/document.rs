@@ -236,5 +236,16 @@ pub fn names() -> String {
             put(&mut text, &format!("| `{}` | {} | {} |", written(name), name.result.words(), cell(name.meaning)));
         }
     }
+    put(&mut text, "");
+    put(
+        &mut text,
+        "Windows are `days(n)`, `hours(n)` and `minutes(n)`, up to 400 days; messages are 1 to 32; levels are numbers from -1 to 1. In a pattern `*` stands",
+    );
+    put(
+        &mut text,
+        "for any characters. Topics are `legal`, `privacy` and `security`; the other labels are those of the model, and of intents by example.",
+    );
+    put(&mut text, "");
+    put(&mut text, "Operators: `<`, `<=`, `>`, `>=`, `==`, `!=`, `&&`, `||`, `!`, `+`, `-`, `*`, `/` (fractions: 3 / 2 is 1.5), brackets.");
     text
 }

@@ -221,8 +221,15 @@ fn leaves_nothing(term: usize, literals: &[Literal<'_>], policy: &Policy) -> boo
                 Operator::NotEqual => barred.push(*number),
             },
             Operand::Text(word) => words.push((operator == Operator::Equal, word)),
+            Operand::Truth(value) => words.push((operator == Operator::Equal, if *value { "yes" } else { "no" })),
             _ => {}
         }
+    }
+    if policy.terms[term].name.result == Type::Count {
+        // Between 3 and 4 lies no count.
+        low = if low_open { low.floor() + 1.0 } else { low.ceil() };
+        high = if high_open { high.ceil() - 1.0 } else { high.floor() };
+        (low_open, high_open) = (false, false);
     }
     let empty = low > high || (low == high && (low_open || high_open || barred.contains(&low)));
     let torn = words.iter().any(|(equal, a)| *equal && words.iter().any(|(other, b)| if *other { a != b } else { a == b }));

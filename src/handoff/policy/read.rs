@@ -442,6 +442,9 @@ impl<'a> Reader<'a> {
         let mut examples = Vec::new();
         for value in array {
             match value.get_ref().as_str().filter(|text| text.chars().any(char::is_alphanumeric) && text.len() <= PART_BYTES_MAX) {
+                Some(text) if examples.iter().any(|other| other == text) => {
+                    self.tell(value.span().start, format!("{name}: found {} twice, expected different messages", found(value)), None);
+                }
                 Some(text) => examples.push(text.to_owned()),
                 None => self.tell(value.span().start, format!("{name}: found {}, expected a message", found(value)), None),
             }
