@@ -2,7 +2,8 @@
 //!
 //! The path of a message: [`server`] listens and drains; [`grpc`] takes the call; [`convert`] translates; [`inference`] queues, batches and scores; and
 //! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
-//! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios.
+//! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios. [`store`]
+//! keeps the rows of conversations and what is known of customers; no RPC writes to it yet.
 
 pub mod clock;
 pub mod convert;
@@ -15,3 +16,4 @@ pub mod pb;
 pub mod proving;
 pub mod server;
 pub mod status;
+pub mod store;

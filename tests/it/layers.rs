@@ -67,6 +67,7 @@ fn libraries_stay_in_their_folders() {
         ("candle_nn::", "model"),
         ("tokenizers::", "model"),
         ("indicatif::", "cli"),
+        ("rusqlite::", "service"),
         ("cel::", "handoff"),
         ("frostem::", "handoff"),
         ("tonic::", "service"),

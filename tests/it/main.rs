@@ -10,4 +10,5 @@ mod parity;
 mod policies;
 mod readme;
 mod serving;
+mod store;
 mod support;
