@@ -2,6 +2,8 @@
 //!
 //! All of a write is checked before any of it is made, so that a refused one leaves nothing behind and spoils nothing of its commit.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
 
 use super::error::StoreError;
@@ -36,6 +38,27 @@ fn refused<T>(what: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Refused(StoreError::conflict(what)))
 }
 
+/// Conversations that the writer remembers; beyond, it forgets all and reads them again.
+const KNOWN_MAX: usize = 65_536;
+
+/// What the writer knows of conversations without reading: two queries less for each row. Only the writer changes them, so that it knows them rightly, until a
+/// commit fails or rows are deleted: then it forgets.
+#[derive(Default)]
+pub(super) struct Known(HashMap<Id, Conversation>);
+
+impl Known {
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn learn(&mut self, id: &Id, conversation: Conversation) {
+        if self.0.len() >= KNOWN_MAX {
+            self.forget();
+        }
+        self.0.insert(id.clone(), conversation);
+    }
+}
+
 /// A conversation as the writer finds it.
 #[derive(Clone, Copy, Default)]
 struct Conversation {
@@ -54,9 +77,9 @@ struct Customer {
 }
 
 /// Checks a write and makes it.
-pub(super) fn write(transaction: &Transaction<'_>, write: &Write) -> Result<(), Stop> {
+pub(super) fn write(transaction: &Transaction<'_>, known: &mut Known, write: &Write) -> Result<(), Stop> {
     let conversation = match &write.conversation {
-        Some(part) => Some((part, check_conversation(transaction, part)?)),
+        Some(part) => Some((part, check_conversation(transaction, known, part)?)),
         None => None,
     };
     if let Some(part) = &write.customer {
@@ -64,12 +87,16 @@ pub(super) fn write(transaction: &Transaction<'_>, write: &Write) -> Result<(), 
         write_customer(transaction, part, found)?;
     }
     if let Some((part, found)) = conversation {
-        write_conversation(transaction, part, found)?;
+        let written = write_conversation(transaction, part, found)?;
+        known.learn(&part.id, written);
     }
     Ok(())
 }
 
-fn check_conversation(connection: &Connection, part: &ConversationWrite) -> Result<Conversation, Stop> {
+fn check_conversation(connection: &Connection, known: &Known, part: &ConversationWrite) -> Result<Conversation, Stop> {
+    if let Some(conversation) = known.0.get(&part.id) {
+        return check_message(part, *conversation);
+    }
     let found = find_conversation(connection, &part.id)?;
     let Some((mut conversation, erased)) = found else {
         return match &part.row {
@@ -137,7 +164,7 @@ pub(super) fn last_change(connection: &Connection, number: i64) -> rusqlite::Res
     last.query_row([number], |row| row.get(0))
 }
 
-fn write_conversation(connection: &Connection, part: &ConversationWrite, mut found: Conversation) -> Result<(), Stop> {
+fn write_conversation(connection: &Connection, part: &ConversationWrite, mut found: Conversation) -> Result<Conversation, Stop> {
     let number = match (found.number, &part.row) {
         (Some(number), _) => number,
         (None, Some(row)) => {
@@ -169,6 +196,7 @@ fn write_conversation(connection: &Connection, part: &ConversationWrite, mut fou
         if row.activity && row.at.millis() >= found.active.saturating_add(ACTIVITY_MS) {
             let mut note = connection.prepare_cached("UPDATE conversations SET active = ?2 WHERE number = ?1")?;
             note.execute(params![number, row.at.millis()])?;
+            found.active = row.at.millis();
         }
     }
     if let Some(state) = &part.snapshot {
@@ -176,7 +204,8 @@ fn write_conversation(connection: &Connection, part: &ConversationWrite, mut fou
             connection.prepare_cached("INSERT OR REPLACE INTO snapshots (conversation, ordinal, state) VALUES (?1, ?2, ?3)")?;
         replace.execute(params![number, found.inputs, state])?;
     }
-    write_meta(connection, part, number)
+    write_meta(connection, part, number)?;
+    Ok(Conversation { number: Some(number), ..found })
 }
 
 fn write_meta(connection: &Connection, part: &ConversationWrite, number: i64) -> Result<(), Stop> {

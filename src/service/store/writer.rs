@@ -12,7 +12,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::Limits;
-use super::apply::{self, Stop};
+use super::apply::{self, Known, Stop};
 use super::error::{StoreError, StoreErrorKind};
 use super::reader::Readers;
 use super::record::{Erased, Progress, Write};
@@ -184,11 +184,12 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     wal: PathBuf,
+    known: Known,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection, queue: Arc<Queue>, readers: Arc<Readers>, wal: PathBuf) -> Self {
-        Self { connection, queue, readers, wal }
+        Self { connection, queue, readers, wal, known: Known::default() }
     }
 
     /// Works until the queue is closed and empty; gives the connection back.
@@ -214,7 +215,7 @@ impl Writer {
     fn commit(&mut self, batch: Batch) {
         let queue = Arc::clone(&self.queue);
         let count = |counter: &AtomicU64, by: usize| counter.fetch_add(by as u64, Ordering::Relaxed);
-        match write_all(&mut self.connection, &batch.writes) {
+        match write_all(&mut self.connection, &mut self.known, &batch.writes) {
             Ok(results) => {
                 let refused = results.iter().filter(|result| result.is_err()).count();
                 count(&queue.commits, 1);
@@ -223,6 +224,7 @@ impl Writer {
                 batch.answers.into_iter().zip(results).for_each(|(answer, result)| send(answer, result));
             }
             Err(error) => {
+                self.known.forget();
                 count(&queue.failed, batch.writes.len());
                 let error = StoreError::sqlite("the rows could not be stored", error);
                 batch.answers.into_iter().for_each(|answer| send(answer, Err(error.clone())));
@@ -232,11 +234,13 @@ impl Writer {
 
     fn alone<T>(&mut self, answer: Answer<T>, run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) {
         let result = in_transaction(&mut self.connection, run);
+        self.known.forget();
         send(answer, result.map_err(|error| StoreError::sqlite("nothing could be deleted", error)));
     }
 
     fn erase(&mut self, customers: &[Id]) -> Result<Erased, StoreError> {
         let erased = in_transaction(&mut self.connection, |transaction| apply::erase(transaction, customers));
+        self.known.forget();
         let erased = erased.map_err(|error| StoreError::sqlite("nothing could be erased", error))?;
         self.scrub()?;
         Ok(erased)
@@ -275,9 +279,9 @@ pub(super) fn empty_log(connection: &Connection, readers: &Readers) -> Result<()
     }
 }
 
-fn write_all(connection: &mut Connection, writes: &[Write]) -> rusqlite::Result<Vec<Result<(), StoreError>>> {
+fn write_all(connection: &mut Connection, known: &mut Known, writes: &[Write]) -> rusqlite::Result<Vec<Result<(), StoreError>>> {
     in_transaction(connection, |transaction| {
-        let one = |write| match apply::write(transaction, write) {
+        let one = |write| match apply::write(transaction, known, write) {
             Ok(()) => Ok(Ok(())),
             Err(Stop::Refused(error)) => Ok(Err(error)),
             Err(Stop::Failed(error)) => Err(error),
