@@ -1,7 +1,6 @@
 //! `baton demo`: starts the daemon on a free port, plays a conversation against it over gRPC, shows the signals turn by turn, and then what the default policy
 //! decides and why.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -15,7 +14,7 @@ use crate::handoff::policy::Policy;
 use crate::handoff::step::Step;
 use crate::handoff::transcript::{Entry, Said, Transcript, What};
 use crate::message::{Id, Speaker};
-use crate::model::scorer::{ScoreInput, Scorer};
+use crate::model::scorer::Scorer;
 use crate::service::observe::Observer;
 use crate::service::pb;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
@@ -85,12 +84,7 @@ fn decisions(scorer: &Scorer, policy: &Policy) -> Result<String> {
     };
     let entries = CONVERSATION.iter().enumerate().map(entry).collect();
     let transcript = Transcript { id: id("demo".to_owned()), before: Vec::new(), entries };
-    let mut table = BTreeMap::new();
-    for text in transcript.texts() {
-        let input = ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() };
-        let signals = scorer.score(&[input])?;
-        table.insert(text, observer.signals(&signals[0]));
-    }
+    let table = observer.table(scorer, transcript.texts())?;
     let mut text = format!(
         "What the policy {} decides, and why; the receipts hold numbers and labels, no words of the customer.\n",
         policy.digest.short()

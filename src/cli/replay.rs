@@ -3,7 +3,7 @@
 //! One conversation (JSON Lines, docs/conversation.md): each turn with its decision, then the receipts in words. A table of messages: how many conversations
 //! would be handed over, by which trigger, and how often rightly where labels are given.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,15 +16,15 @@ use super::{ModelArguments, Outcome, bulk, load_model, print, progress_bar, rend
 use crate::config::Places;
 use crate::handoff::decision::Action;
 use crate::handoff::input::Fact;
-use crate::handoff::observation::{MessageSignals, Unscored};
+use crate::handoff::observation::Unscored;
 use crate::handoff::policy::{Policy, Urgency};
 use crate::handoff::receipt::Receipt;
 use crate::handoff::scenario::describe;
 use crate::handoff::step::Step;
 use crate::handoff::transcript::{ENTRIES_MAX, Entry, Said, Scorable, Transcript, What};
 use crate::message::{Id, Speaker};
-use crate::model::scorer::{ScoreInput, Scorer};
-use crate::service::observe::{Observer, vocabulary};
+use crate::model::scorer::{ScoreError, Scorer};
+use crate::service::observe::{BATCH, Observer, SignalTable, vocabulary};
 use crate::service::proving::ProvingError;
 use crate::time::Timestamp;
 
@@ -32,8 +32,6 @@ use crate::time::Timestamp;
 const CONVERSATION_BYTES_MAX: u64 = 256 << 20;
 /// Most messages of a table: they are held in memory.
 const ROWS_MAX: usize = 5_000_000;
-/// Texts that are scored in one call.
-const BATCH: usize = 64;
 /// Conversations that one worker takes at a time.
 const CHUNK: usize = 16;
 /// Conversations that are listed.
@@ -208,27 +206,15 @@ struct Turn {
 }
 
 impl Player<'_> {
-    fn score(&self, texts: &[Scorable]) -> Result<BTreeMap<Scorable, MessageSignals>> {
-        let mut texts: Vec<&Scorable> = texts.iter().collect();
+    fn score(&self, mut texts: Vec<Scorable>) -> Result<SignalTable> {
         texts.sort();
         texts.dedup();
-        let batches = bulk::map(
-            &texts,
-            BATCH,
-            |batch| {
-                let inputs: Vec<ScoreInput<'_>> =
-                    batch.iter().map(|text| ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() }).collect();
-                Ok::<_, crate::model::scorer::ScoreError>(
-                    self.scorer.score(&inputs)?.iter().map(|signals| self.observer.signals(signals)).collect(),
-                )
-            },
-            |_| (),
-        )?;
-        Ok(texts.into_iter().cloned().zip(batches).collect())
+        let batches = bulk::map(&texts, BATCH, |batch| self.observer.batch(self.scorer, batch), |_| ())?;
+        Ok(texts.into_iter().zip(batches).collect())
     }
 
     fn conversation(&self, arguments: &ReplayArguments, transcript: &Transcript) -> Result<()> {
-        let table = self.score(&transcript.texts())?;
+        let table = self.score(transcript.texts())?;
         let mut turns = Vec::new();
         let mut out = Vec::new();
         transcript.play(
@@ -278,21 +264,13 @@ impl Player<'_> {
             conversations,
             CHUNK,
             |chunk| {
-                let mut texts: Vec<Scorable> = chunk.iter().flat_map(|conversation| conversation.transcript.texts()).collect();
-                texts.sort();
-                texts.dedup();
-                let mut table = BTreeMap::new();
-                for batch in texts.chunks(BATCH) {
-                    let inputs: Vec<ScoreInput<'_>> =
-                        batch.iter().map(|text| ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() }).collect();
-                    let signals = self.scorer.score(&inputs)?;
-                    table.extend(batch.iter().cloned().zip(signals.iter().map(|signals| self.observer.signals(signals))));
-                }
+                let texts = chunk.iter().flat_map(|conversation| conversation.transcript.texts()).collect();
+                let table = self.observer.table(self.scorer, texts)?;
                 let verdict = |conversation: &Conversation| {
                     messages.fetch_add(conversation.transcript.entries.len() as u64, Ordering::Relaxed);
                     self.verdict(conversation, &table)
                 };
-                Ok::<_, crate::model::scorer::ScoreError>(chunk.iter().map(verdict).collect())
+                Ok::<_, ScoreError>(chunk.iter().map(verdict).collect())
             },
             |done| bar.inc(done as u64),
         )?;
@@ -305,7 +283,7 @@ impl Player<'_> {
         })
     }
 
-    fn verdict(&self, conversation: &Conversation, table: &BTreeMap<Scorable, MessageSignals>) -> Verdict {
+    fn verdict(&self, conversation: &Conversation, table: &SignalTable) -> Verdict {
         let mut verdict = Verdict::default();
         conversation.transcript.play(
             self.policy,

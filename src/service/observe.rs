@@ -1,11 +1,13 @@
 //! Signals of a message → what decisions read of it. The one place that knows both the model's labels and the policy's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::handoff::observation::{Intents, LabelRange, LexicalFlags, MessageSignals, Vocabulary};
 use crate::handoff::policy::Policy;
+use crate::handoff::transcript::Scorable;
 use crate::model::examples::{ExampleIntent, ExamplesSpec};
-use crate::model::scorer::{ScoreError, Scorer};
+use crate::model::scorer::{ScoreError, ScoreInput, Scorer};
 use crate::signal::{Absence, BasisPoints, Classification, Label, LexicalKind, Probability, QuantizedEmbedding, Signal, Signals};
 
 /// The labels that a model gives, in its order.
@@ -28,6 +30,12 @@ pub fn vocabulary(scorer: &Scorer) -> Vocabulary {
 fn up(value: f32) -> BasisPoints {
     BasisPoints::new((f64::from(value) * 10_000.0).ceil().min(10_000.0) / 10_000.0).expect("a probability is in the range")
 }
+
+/// Texts that are scored in one call.
+pub const BATCH: usize = 64;
+
+/// Signals by text.
+pub type SignalTable = BTreeMap<Scorable, MessageSignals>;
 
 /// Turns the signals of a model into what one policy reads.
 pub struct Observer {
@@ -75,6 +83,24 @@ impl Observer {
             intents.push(embedded.ok_or_else(|| ObserverError::Examples { id: intent.id.clone() })?);
         }
         Ok(Self { spec: scorer.examples_spec().cloned(), intents })
+    }
+
+    /// What the policy reads of some texts, each scored once.
+    pub fn table(&self, scorer: &Scorer, mut texts: Vec<Scorable>) -> Result<SignalTable, ScoreError> {
+        texts.sort();
+        texts.dedup();
+        let mut table = SignalTable::new();
+        for batch in texts.chunks(BATCH) {
+            table.extend(batch.iter().cloned().zip(self.batch(scorer, batch)?));
+        }
+        Ok(table)
+    }
+
+    /// The same of the texts of one call of the model, in order.
+    pub fn batch(&self, scorer: &Scorer, texts: &[Scorable]) -> Result<Vec<MessageSignals>, ScoreError> {
+        let inputs: Vec<ScoreInput<'_>> =
+            texts.iter().map(|text| ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() }).collect();
+        Ok(scorer.score(&inputs)?.iter().map(|signals| self.signals(signals)).collect())
     }
 
     /// What the policy reads of a message's signals.

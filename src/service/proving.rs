@@ -9,18 +9,16 @@ use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::observe::{Observer, ObserverError};
+use super::observe::{Observer, ObserverError, SignalTable};
 use crate::handoff::observation::{MessageSignals, Unscored, Vocabulary};
 use crate::handoff::policy::{self, Policy};
 use crate::handoff::receipt::Digest;
 use crate::handoff::scenario::{self, Outcome, SCENARIOS_MAX, Scenario};
 use crate::handoff::transcript::Scorable;
-use crate::model::scorer::{ScoreInput, Scorer};
+use crate::model::scorer::Scorer;
 
 /// Most bytes of a file of recorded signals.
 const RECORDED_BYTES_MAX: u64 = 64 << 20;
-/// Texts that are scored in one call.
-const BATCH: usize = 64;
 /// Name of the recorded signals inside a folder of scenarios.
 pub const RECORDED_FILE: &str = "recorded.json";
 
@@ -240,22 +238,10 @@ pub fn parse(sources: &[Source]) -> Result<Vec<Scenario>, ProvingError> {
     Ok(all)
 }
 
-/// Signals by text.
-pub type SignalTable = BTreeMap<Scorable, MessageSignals>;
-
 /// Scores every text of some scenarios once.
 pub fn score(scorer: &Scorer, observer: &Observer, scenarios: &[Scenario]) -> Result<SignalTable, ProvingError> {
-    let mut texts: Vec<Scorable> = scenarios.iter().flat_map(|scenario| scenario.transcript.texts()).collect();
-    texts.sort();
-    texts.dedup();
-    let mut table = SignalTable::new();
-    for batch in texts.chunks(BATCH) {
-        let inputs: Vec<ScoreInput<'_>> =
-            batch.iter().map(|text| ScoreInput { text: &text.text, proposal: text.previous_bot_text.as_deref() }).collect();
-        let signals = scorer.score(&inputs).map_err(ProvingError::Score)?;
-        table.extend(batch.iter().cloned().zip(signals.iter().map(|signals| observer.signals(signals))));
-    }
-    Ok(table)
+    let texts = scenarios.iter().flat_map(|scenario| scenario.transcript.texts()).collect();
+    observer.table(scorer, texts).map_err(ProvingError::Score)
 }
 
 /// Plays scenarios; a text without signals in the table counts as not scored.
