@@ -237,20 +237,21 @@ async fn supervise(
     };
     let deadline = tokio::time::Instant::now() + drain_timeout;
     set_health(&health, &metrics, false).await;
+    // A server without connections may end in the very moment in which it is told to stop; that is a drain all the same.
+    if result.is_none() || *stopped.borrow() {
+        emit(&Event::Draining);
+        scheduler.close();
+    }
     let result = match result {
         Some(result) => result,
-        None => {
-            emit(&Event::Draining);
-            scheduler.close();
-            match tokio::time::timeout_at(deadline, &mut serving).await {
-                Ok(result) => result,
-                Err(_) => {
-                    serving.abort();
-                    emit(&Event::DrainTimedOut);
-                    Ok(Ok(()))
-                }
+        None => match tokio::time::timeout_at(deadline, &mut serving).await {
+            Ok(result) => result,
+            Err(_) => {
+                serving.abort();
+                emit(&Event::DrainTimedOut);
+                Ok(Ok(()))
             }
-        }
+        },
     };
     let stopping = Arc::clone(&scheduler);
     // The workers finish the batch they are in, unless the engine hangs: then the process ends without them.
