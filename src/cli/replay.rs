@@ -25,7 +25,7 @@ use crate::handoff::transcript::{ENTRIES_MAX, Entry, Said, Scorable, Transcript,
 use crate::message::{Id, Speaker};
 use crate::model::scorer::{ScoreError, Scorer};
 use crate::service::observe::{BATCH, Observer, SignalTable, vocabulary};
-use crate::service::proving::ProvingError;
+use crate::service::proving::{ProvingError, read_text};
 use crate::time::Timestamp;
 
 /// Most bytes of an exported conversation.
@@ -95,11 +95,7 @@ pub fn run(arguments: &ReplayArguments, places: &Places) -> Result<Outcome> {
 
 fn read_conversation(path: &Path) -> Result<Transcript> {
     let at = || format!("conversation {}", path.display());
-    let bytes = std::fs::metadata(path).with_context(at)?.len();
-    if bytes > CONVERSATION_BYTES_MAX {
-        bail!("{}: found {bytes} bytes, expected at most {CONVERSATION_BYTES_MAX}", at());
-    }
-    let text = std::fs::read_to_string(path).with_context(at)?;
+    let text = read_text(path, CONVERSATION_BYTES_MAX).with_context(at)?;
     let id = Id::new("replayed").expect("short and printable");
     Transcript::parse(id, &text).map_err(|fault| anyhow!("{}: {fault}", at()))
 }

@@ -4,6 +4,7 @@
 //! with which model; where all three are the same, nothing has to be played again.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -137,14 +138,20 @@ impl std::error::Error for ProvingError {
     }
 }
 
-/// Reads a text file of bounded size.
-fn read_text(path: &Path, bytes_max: u64) -> Result<String, ProvingError> {
+/// Reads a text file of bounded size. A device or a pipe has no size to ask for, so that the reading itself is bounded as well.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, ProvingError> {
     let io = |source| ProvingError::Io { path: path.to_owned(), source };
+    let too_large = |found: String| ProvingError::Content(format!("{}: found {found} bytes, expected at most {bytes_max}", path.display()));
     let bytes = fs::metadata(path).map_err(io)?.len();
     if bytes > bytes_max {
-        return Err(ProvingError::Content(format!("{}: found {bytes} bytes, expected at most {bytes_max}", path.display())));
+        return Err(too_large(bytes.to_string()));
     }
-    fs::read_to_string(path).map_err(io)
+    let mut read = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut read)).map_err(io)?;
+    if read.len() as u64 > bytes_max {
+        return Err(too_large(format!("more than {bytes_max}")));
+    }
+    String::from_utf8(read).map_err(|_| io(io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")))
 }
 
 impl PolicyPlaces {

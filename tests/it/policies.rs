@@ -1602,3 +1602,10 @@ fn tables_do_not_steer_the_terminal() {
     let run = place.served(&["replay", "--conversation", "c.jsonl"]);
     assert!(run.success().chars().all(|c| c == '\n' || !c.is_control()), "{:?}", run.stdout);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_without_end_is_refused() {
+    let place = Place::new();
+    place.baton(&["policy", "--policy", "/dev/zero"]).failure(&["/dev/zero: found more than 1048576 bytes, expected at most 1048576"]);
+}
