@@ -2,14 +2,15 @@
 //!
 //! The path of a message: [`server`] listens and drains; [`grpc`] takes the call; [`convert`] translates; [`inference`] queues, batches and scores; and
 //! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
-//! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios. [`store`]
-//! keeps the rows of conversations and what is known of customers; no RPC writes to it yet.
+//! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios. [`memory`] remembers
+//! conversations and lets the policy decide; [`store`] keeps their rows, and what is known of customers, on the disk.
 
 pub mod clock;
 pub mod convert;
 pub mod events;
 pub mod grpc;
 pub mod inference;
+pub mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod pb;

@@ -82,6 +82,8 @@ pub enum Absence {
     NotInModel,
     /// The head compares the message with the bot's last proposal, and none was given.
     NoProposal,
+    /// The operator keeps no vectors.
+    NotKept,
 }
 
 impl Absence {
@@ -92,6 +94,7 @@ impl Absence {
             Self::Language => "language",
             Self::NotInModel => "not_in_model",
             Self::NoProposal => "no_proposal",
+            Self::NotKept => "not_kept",
         }
     }
 }

@@ -1,26 +1,20 @@
-//! `baton demo`: starts the daemon on a free port, plays a conversation against it over gRPC, shows the signals turn by turn, and then what the default policy
-//! decides and why.
+//! `baton demo`: starts the daemon on a free port with a store of its own, tells it what is known of a customer, plays a conversation against it over gRPC, shows
+//! signals and decision turn by turn and the receipts in words, and then a later conversation of the same customer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
 use super::{ModelArguments, Outcome, bulk, load_model, print, render};
 use crate::config::Places;
 use crate::config::serve::Typed;
-use crate::handoff::decision::Action;
-use crate::handoff::observation::Unscored;
-use crate::handoff::policy::Policy;
-use crate::handoff::step::Step;
-use crate::handoff::transcript::{Entry, Said, Transcript, What};
-use crate::message::{Id, Speaker};
-use crate::model::scorer::Scorer;
-use crate::service::observe::Observer;
+use crate::service::clock::{self, Stopwatch};
 use crate::service::pb;
+use crate::service::pb::Conversations;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
 use crate::service::proving::{self, PolicyPlaces, ProvingError};
 use crate::service::server::{self, Listen, Running};
-use crate::time::Timestamp;
 
 /// Arguments of `baton demo`.
 #[derive(Debug, clap::Args)]
@@ -42,63 +36,168 @@ const CONVERSATION: [(&str, &str); 9] = [
     ("customer", "Ich möchte bitte mein Geld zurück"),
 ];
 
-/// When the conversation begins: 2026-11-02T09:00:00Z.
-const FIRST_MESSAGE_MS: i64 = 1_793_610_000_000;
+/// What is known of the customer before the conversation begins.
+const CUSTOMER: &str = "dana-okafor";
+/// The earlier contact, by its age in days and what it was about.
+const EARLIER: (i64, &str) = (12, "you billed my subscription two times this month");
+/// What the customer writes in a conversation of its own, later that day.
+const LATER: &str = "Hello again, you still have not given back the second charge for my subscription";
 
 /// Runs the command.
 pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
     let scorer = Arc::new(load_model(&arguments.model, places)?);
-    let (policy, decisions) = match proving::prove(&PolicyPlaces::default(), &scorer) {
-        Ok(proved) => {
-            let decisions = decisions(&scorer, &proved.policy)?;
-            (Some(Arc::new(proved.policy)), decisions)
-        }
+    let policy = match proving::prove(&PolicyPlaces::default(), &scorer) {
+        Ok(proved) => Ok(proved),
         // An operator's own model may have other labels than the default policy names; its signals are shown all the same.
         Err(ProvingError::Policy(faults)) => {
-            (None, format!("No decisions: the default policy does not fit this model, beginning with {}.\n", faults[0]))
+            Err(format!("No decisions: the default policy does not fit this model, beginning with {}.\n", faults[0]))
         }
         Err(error) => return Err(error.into()),
     };
-    let settings = Typed::default().flag("listen.address", "127.0.0.1:0", "demo").settings(bulk::workers());
+    let folder = tempfile::tempdir().context("no folder for the demo's store")?;
+    let settings = Typed::default()
+        .flag("listen.address", "127.0.0.1:0", "demo")
+        .flag("store.data_dir", &folder.path().display().to_string(), "demo")
+        .settings(bulk::workers());
     let settings = settings.map_err(|faults| anyhow!("the default settings are wrong: {}", faults[0]))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
     runtime.block_on(async {
+        let (policy, refused) = match policy {
+            Ok(proved) => (Some(proved), None),
+            Err(why) => (None, Some(why)),
+        };
         let running = server::start(scorer, policy, settings).await?;
-        let text = play(&running).await?;
+        let text = match refused {
+            None => converse(&running).await?,
+            Some(why) => format!("{}\n{why}", play(&running).await?),
+        };
         running.until(std::future::ready(())).await?;
-        print(&format!("{text}\n{decisions}"))?;
+        print(&text)?;
         Ok(Outcome::Success)
     })
 }
 
-/// What the policy decides about the conversation, with the receipt of each decision in words.
-fn decisions(scorer: &Scorer, policy: &Policy) -> Result<String> {
-    let observer = Observer::new(scorer, policy)?;
-    let id = |text: String| Id::new(text).expect("short and printable");
-    let entry = |(place, (speaker, text)): (usize, &(&str, &str))| {
-        let speaker = if *speaker == "bot" { Speaker::Bot } else { Speaker::Customer };
-        let said =
-            Said { id: id(format!("m{}", place + 1)), speaker, text: (*text).to_owned(), confidence: None, proposal: true, unscored: None };
-        let at = Timestamp::from_millis(FIRST_MESSAGE_MS + 30_000 * place as i64).expect("a constant");
-        Entry { at, what: What::Message(said) }
+/// Where the daemon of the demo listens, and what it is.
+async fn daemon(running: &Running) -> Result<(String, String)> {
+    let Listen::Tcp(address) = &running.address else { return Err(anyhow!("the demo listens on TCP")) };
+    let url = format!("http://{address}");
+    let mut client = ScoringServiceClient::connect(url.clone()).await.context("the daemon of the demo does not answer")?;
+    let info = client.get_info(pb::GetInfoRequest {}).await?.into_inner();
+    Ok((url, format!("{address}: {} {} ({})", info.model_name, info.model_version, info.engine)))
+}
+
+/// Plays the conversation against the daemon's memory: what is known before, each message, the decisions with their receipts, and what is remembered.
+async fn converse(running: &Running) -> Result<String> {
+    let (url, daemon) = daemon(running).await?;
+    let mut client = Conversations::connect(url).await.context("the daemon of the demo does not answer")?;
+    let now = clock::wall();
+    let days_ago = |days: i64| prost_types::Timestamp { seconds: now.millis() / 1000 - days * 24 * 3600, nanos: 0 };
+    for (number, days) in [(1, 2), (2, 1)] {
+        let event = pb::RecordEventRequest {
+            event_id: format!("view-{number}"),
+            customer_id: Some(CUSTOMER.to_owned()),
+            kind: "page_view".to_owned(),
+            name: "/pricing/teams".to_owned(),
+            at: Some(days_ago(days)),
+            ..pb::RecordEventRequest::default()
+        };
+        client.record_event(event).await?;
+    }
+    let facts = pb::Facts {
+        account_name: Some("Fennimore Freight".to_owned()),
+        customer_name: Some("Dana Okafor".to_owned()),
+        tier: Some("pro".to_owned()),
+        value: Some(4_800.0),
+        since: Some(days_ago(900)),
+        open_tickets: Some(1),
+        ..pb::Facts::default()
     };
-    let entries = CONVERSATION.iter().enumerate().map(entry).collect();
-    let transcript = Transcript { id: id("demo".to_owned()), before: Vec::new(), entries };
-    let table = observer.table(scorer, transcript.texts())?;
+    let earlier = pb::PastContact {
+        contact_id: "ticket-1041".to_owned(),
+        at: Some(days_ago(EARLIER.0)),
+        text: Some(EARLIER.1.to_owned()),
+        resolved: Some(false),
+    };
+    let lookup = pb::PutFactsRequest {
+        lookup_id: "crm-1".to_owned(),
+        conversation_id: "demo".to_owned(),
+        customer_id: Some(CUSTOMER.to_owned()),
+        facts: Some(facts),
+        past_contacts: vec![earlier],
+        ..pb::PutFactsRequest::default()
+    };
+    client.put_facts(lookup).await?;
+    let mut rows = Vec::new();
+    let mut decided = Vec::new();
+    for (place, (speaker, text)) in CONVERSATION.into_iter().enumerate() {
+        let watch = Stopwatch::start();
+        let response = client.observe(message("demo", place, speaker, text)).await?.into_inner();
+        let elapsed = watch.elapsed();
+        let decision = response.decision.clone().unwrap_or_default();
+        let told = told(&decision);
+        if decision.action() != pb::DecisionAction::None {
+            decided.push(response.sequence);
+        }
+        rows.push(match speaker {
+            "bot" => vec![
+                format!("bot: {}", render::shorten(text, 52)),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+                told,
+            ],
+            _ => row(text, &response.signals.unwrap_or_default(), elapsed, Some(told)),
+        });
+    }
+    let header = ["turn", "sentiment", "emotion", "intent", "act", "rules", "decision", "ms"];
     let mut text = format!(
-        "What the policy {} decides, and why; the receipts hold numbers and labels, no words of the customer.\n",
-        policy.digest.short()
+        "A conversation, observed over gRPC by a daemon on {daemon}.\nIt remembers of the customer: an earlier contact {} days ago, \"{}\", not solved; 2 views of \
+         /pricing/teams this week; facts of the account.\n\n{}",
+        EARLIER.0,
+        EARLIER.1,
+        render::table(&header, rows)
     );
-    transcript.play(
-        policy,
-        |scorable| table.get(scorable).cloned().ok_or(Unscored::NotAsked),
-        |place, step: &Step| {
-            if step.decision.action != Action::None {
-                text.push_str(&format!("\nTurn {}: {}", place + 1, fired_first(&step.receipt.in_words(policy))));
-            }
-        },
-    );
+    text.push_str("\nWhat was decided, and why; the receipts hold numbers and labels, no words of the customer.\n");
+    for sequence in decided {
+        text.push_str(&explained(&mut client, "demo", sequence).await?);
+    }
+    let closed = pb::CloseConversationRequest { conversation_id: "demo".to_owned(), outcome: pb::Outcome::Unresolved.into() };
+    client.close_conversation(closed).await?;
+    text.push_str(&format!("\nClosed as unresolved. Later that day, in a conversation of its own: \"{LATER}\"\n"));
+    let response = client.observe(message("demo-later", 0, "customer", LATER)).await?.into_inner();
+    text.push_str(&explained(&mut client, "demo-later", response.sequence).await?);
     Ok(text)
+}
+
+fn message(conversation: &str, place: usize, speaker: &str, text: &str) -> pb::ObserveRequest {
+    pb::ObserveRequest {
+        conversation_id: conversation.to_owned(),
+        message_id: format!("m{}", place + 1),
+        sequence: u32::try_from(place + 1).unwrap_or(u32::MAX),
+        speaker: if speaker == "bot" { pb::Speaker::Bot } else { pb::Speaker::Customer }.into(),
+        text: text.to_owned(),
+        customer_id: Some(CUSTOMER.to_owned()),
+        ..pb::ObserveRequest::default()
+    }
+}
+
+/// A decision in a few words.
+fn told(decision: &pb::Decision) -> String {
+    let name = |name: &str| name.trim_start_matches("DECISION_ACTION_").to_lowercase().replace('_', " ");
+    match (decision.action(), &decision.trigger_id) {
+        (pb::DecisionAction::None, _) if decision.cause() == pb::DecisionCause::HandedOver => "handed over".to_owned(),
+        (pb::DecisionAction::None, _) => "-".to_owned(),
+        (action, trigger) => format!("{}: {}", name(action.as_str_name()), trigger.as_deref().unwrap_or_default()),
+    }
+}
+
+async fn explained(client: &mut Conversations, conversation: &str, sequence: u32) -> Result<String> {
+    let request = pb::ExplainDecisionRequest { conversation_id: conversation.to_owned(), sequence };
+    let explained = client.explain_decision(request).await?.into_inner();
+    let digest: String = explained.receipt_digest.chars().take(12).collect();
+    Ok(format!("\n{conversation}, message {sequence}: {}receipt {digest}\n", fired_first(&explained.words)))
 }
 
 /// The decision, what fired, and the first of the triggers that did not: `baton replay` shows them all.
@@ -110,10 +209,10 @@ fn fired_first(receipt: &str) -> String {
     lines.concat()
 }
 
+/// Plays the conversation against a daemon that only scores.
 async fn play(running: &Running) -> Result<String> {
-    let Listen::Tcp(address) = &running.address else { return Err(anyhow!("the demo listens on TCP")) };
-    let mut client = ScoringServiceClient::connect(format!("http://{address}")).await.context("the daemon of the demo does not answer")?;
-    let info = client.get_info(pb::GetInfoRequest {}).await?.into_inner();
+    let (url, daemon) = daemon(running).await?;
+    let mut client = ScoringServiceClient::connect(url).await.context("the daemon of the demo does not answer")?;
     let mut proposal = None;
     let mut rows = Vec::new();
     for (speaker, text) in CONVERSATION {
@@ -123,38 +222,33 @@ async fn play(running: &Running) -> Result<String> {
             continue;
         }
         let request = pb::ScoreRequest { text: text.to_owned(), previous_bot_text: proposal.clone(), ..pb::ScoreRequest::default() };
+        let watch = Stopwatch::start();
         let response = client.score(request).await?.into_inner();
-        rows.push(row(text, &response));
+        rows.push(row(text, &response.signals.unwrap_or_default(), watch.elapsed(), None));
     }
     let header = ["turn", "sentiment", "emotion", "intent", "act", "rules", "ms"];
-    Ok(format!(
-        "A conversation, scored over gRPC by a daemon on {address}: {} {} ({}).\n\n{}",
-        info.model_name,
-        info.model_version,
-        info.engine,
-        render::table(&header, rows)
-    ))
+    Ok(format!("A conversation, scored over gRPC by a daemon on {daemon}.\n\n{}", render::table(&header, rows)))
 }
 
-fn row(text: &str, response: &pb::ScoreResponse) -> Vec<String> {
-    let signals = response.signals.clone().unwrap_or_default();
-    let timing = response.timing.unwrap_or_default();
-    let micros = timing.queue_us + timing.tokenise_us + timing.inference_us;
+fn row(text: &str, signals: &pb::Signals, elapsed: Duration, decision: Option<String>) -> Vec<String> {
     let mut rules: Vec<String> = Vec::new();
     for kind in signals.lexical.iter().map(|finding| finding.kind().as_str_name().trim_start_matches("LEXICAL_KIND_").to_lowercase()) {
         if !rules.contains(&kind) {
             rules.push(kind);
         }
     }
-    vec![
+    let missing = pb::Classification::default();
+    let mut cells = vec![
         render::shorten(text, 57),
-        classification(&signals.sentiment.unwrap_or_default()),
-        tags(&signals.emotion.unwrap_or_default()),
-        classification(&signals.intent.unwrap_or_default()),
-        classification(&signals.act.unwrap_or_default()),
+        classification(signals.sentiment.as_ref().unwrap_or(&missing)),
+        tags(signals.emotion.as_ref().unwrap_or(&pb::Tags::default())),
+        classification(signals.intent.as_ref().unwrap_or(&missing)),
+        classification(signals.act.as_ref().unwrap_or(&missing)),
         if rules.is_empty() { "-".to_owned() } else { rules.join(", ") },
-        format!("{:.1}", micros as f64 / 1000.0),
-    ]
+    ];
+    cells.extend(decision);
+    cells.push(format!("{:.1}", elapsed.as_secs_f64() * 1000.0));
+    cells
 }
 
 fn classification(found: &pb::Classification) -> String {

@@ -24,8 +24,10 @@ use crate::handoff::step::Step;
 use crate::handoff::transcript::{ENTRIES_MAX, Entry, Said, Scorable, Transcript, What};
 use crate::message::{Id, Speaker};
 use crate::model::scorer::{ScoreError, Scorer};
+use crate::service::memory::{self, Broken, Editions, Replayed};
 use crate::service::observe::{BATCH, Observer, SignalTable, vocabulary};
 use crate::service::proving::{ProvingError, read_text};
+use crate::service::store::{DATABASE, Limits, Store};
 use crate::time::Timestamp;
 
 /// Most bytes of an exported conversation.
@@ -47,8 +49,12 @@ pub struct ReplayArguments {
     #[command(flatten)]
     file: PolicyFileArguments,
     /// JSON Lines file with one exported conversation; docs/conversation.md has the format.
-    #[arg(long, value_name = "FILE", required_unless_present = "table", conflicts_with = "table")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["table", "store"], conflicts_with = "table")]
     conversation: Option<PathBuf>,
+    /// Folder of a server's store, which must not be serving: every stored conversation is decided again by the policy that decided then, and compared. Exit
+    /// code 1 where one differs.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["table", "conversation", "policy", "receipts"])]
+    store: Option<PathBuf>,
     /// CSV or JSON Lines file with messages, a row each.
     #[arg(long, value_name = "FILE", requires = "text_column")]
     table: Option<PathBuf>,
@@ -77,6 +83,9 @@ pub struct ReplayArguments {
 
 /// Runs `baton replay`.
 pub fn run(arguments: &ReplayArguments, places: &Places) -> Result<Outcome> {
+    if let Some(folder) = &arguments.store {
+        return replay_store(folder, arguments.json);
+    }
     let source = arguments.file.read()?;
     // Before the model, which takes longer: a file that cannot be read is told at once.
     let conversation = arguments.conversation.as_deref().map(read_conversation).transpose()?;
@@ -91,6 +100,57 @@ pub fn run(arguments: &ReplayArguments, places: &Places) -> Result<Outcome> {
         (None, None) => bail!("give --conversation or --table"),
     }
     Ok(Outcome::Success)
+}
+
+/// Conversations of a store that are listed where they differ.
+const DIFFERENT_MAX: usize = 20;
+
+fn replay_store(folder: &Path, as_json: bool) -> Result<Outcome> {
+    let at = || format!("store {}", folder.display());
+    if !folder.join(DATABASE).is_file() {
+        bail!("{}: found no {DATABASE}, expected the data folder of a server", at());
+    }
+    let store = Store::open(folder, Limits::default()).with_context(at)?;
+    let editions = Editions::open(folder).with_context(at)?;
+    let bar = progress_bar(store.counts().with_context(at)?.conversations, "replay", false);
+    let (mut conversations, mut inputs, mut erased) = (0u64, 0u64, 0u64);
+    let mut different: Vec<(Id, Broken)> = Vec::new();
+    let mut after = 0;
+    loop {
+        let some = store.conversations(after, 1024).with_context(at)?;
+        let Some((last, _)) = some.last() else { break };
+        after = *last;
+        let results = bulk::map(
+            &some,
+            CHUNK,
+            |chunk| chunk.iter().map(|(_, id)| memory::replay(&store, &editions, id)).collect(),
+            |done| {
+                bar.inc(done as u64);
+            },
+        )
+        .with_context(at)?;
+        conversations += some.len() as u64;
+        for ((_, id), replayed) in some.into_iter().zip(results) {
+            match replayed {
+                Replayed::Same { inputs: count } => inputs += count,
+                Replayed::Erased => erased += 1,
+                Replayed::Differs(broken) => different.push((id, broken)),
+            }
+        }
+    }
+    bar.finish_and_clear();
+    store.close().with_context(at)?;
+    let count = different.len();
+    different.truncate(DIFFERENT_MAX);
+    print(&if as_json {
+        let listed = different.iter().map(|(id, broken)| json!({"conversation": id, "input": broken.input, "what": broken.what}));
+        let value = json!({"conversations": conversations, "inputs": inputs, "erased": erased, "differences": count, "different": listed.collect::<Vec<_>>()});
+        format!("{value}\n")
+    } else {
+        let listed: String = different.iter().map(|(id, broken)| format!("{id}: input {}: {}\n", broken.input, broken.what)).collect();
+        format!("{conversations} conversations with {inputs} inputs decided again, {erased} of them erased: {count} differences\n{listed}")
+    })?;
+    Ok(if count == 0 { Outcome::Success } else { Outcome::Negative })
 }
 
 fn read_conversation(path: &Path) -> Result<Transcript> {
@@ -219,7 +279,7 @@ impl Player<'_> {
             |place, step: &Step| {
                 // A long conversation keeps only what is shown.
                 if arguments.json {
-                    out.push(turn_json(self.policy, transcript, place, step));
+                    out.push(turn_json(self.policy, place, step));
                 } else if arguments.receipts || step.decision.action != Action::None || place + 1 == transcript.entries.len() {
                     let effects = serde_json::to_value(&step.effects).unwrap_or_default();
                     turns.push(Turn { place, receipt: step.receipt.clone(), effects });
@@ -328,30 +388,11 @@ fn row(policy: &Policy, transcript: &Transcript, place: usize, step: &Step) -> V
 }
 
 /// The turn as one line of JSON; the values of the receipt, no text.
-fn turn_json(policy: &Policy, transcript: &Transcript, place: usize, step: &Step) -> Vec<String> {
-    let decision = &step.decision;
-    let trigger = decision.trigger.map(|at| &policy.triggers[usize::from(at)]);
-    let id = |at: &u16| policy.triggers[usize::from(*at)].id.as_str();
-    let triggers = policy.triggers.iter().zip(&step.receipt.triggers).map(|(rule, receipt)| {
-        json!({"trigger": rule.id, "truth": receipt.truth, "comparisons": receipt.comparisons, "before": receipt.before, "after": receipt.after})
-    });
-    let value = json!({
-        "turn": place + 1,
-        "at": transcript.entries[place].at.to_string(),
-        "action": decision.action,
-        "cause": decision.cause,
-        "trigger": trigger.map(|trigger| &trigger.id),
-        "urgency": trigger.map(|trigger| trigger.urgency.as_str()),
-        "queue": trigger.map(|trigger| &policy.queues[trigger.queue].id),
-        "message": trigger.map(|trigger| &policy.messages[trigger.message].id),
-        "fired": decision.fired.iter().map(id).collect::<Vec<_>>(),
-        "effects": step.effects,
-        "triggers": triggers.collect::<Vec<_>>(),
-        "policy_digest": step.receipt.policy_digest.to_string(),
-        "model_digest": step.receipt.model_digest,
-        "receipt": step.receipt.digest().to_string(),
-        "previous": step.receipt.previous.to_string(),
-    });
+fn turn_json(policy: &Policy, place: usize, step: &Step) -> Vec<String> {
+    let mut value = json!({"turn": place + 1});
+    if let (Some(turn), Value::Object(receipt)) = (value.as_object_mut(), step.receipt.to_json(policy)) {
+        turn.extend(receipt);
+    }
     vec![value.to_string()]
 }
 

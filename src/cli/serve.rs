@@ -9,11 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{ModelArguments, Outcome, bulk, load_model, print};
 use crate::config::serve::{ConfigFault, Typed};
 use crate::config::{self, Places};
-use crate::handoff::policy::Policy;
 use crate::model::scorer::Scorer;
 use crate::service::clock::Stopwatch;
 use crate::service::events::{self, Event};
-use crate::service::proving;
+use crate::service::grpc::admin::reload;
+use crate::service::proving::{self, Proved};
 use crate::service::server::{self, PolicyChoice, Settings};
 
 /// Most bytes of a configuration file.
@@ -29,6 +29,9 @@ pub struct ServeArguments {
     /// TOML file with the policy, or none for signals without decisions [default: the one that is compiled in].
     #[arg(long, value_name = "FILE")]
     policy: Option<String>,
+    /// Folder in which conversations are remembered, or none [default: baton-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
 }
 
 /// Where the settings come from.
@@ -55,6 +58,7 @@ pub struct SettingsArguments {
 pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
     let typed = typed(&arguments.settings)?;
     let typed = arguments.policy.iter().fold(typed, |typed, file| typed.flag("policy.file", file, "--policy"));
+    let typed = arguments.data_dir.iter().fold(typed, |typed, folder| typed.flag("store.data_dir", folder, "--data-dir"));
     let settings = typed.settings(bulk::workers()).map_err(|faults| anyhow!("{}", list(&faults)))?;
     let scorer = Arc::new(load_model(&arguments.model, places)?);
     let policy = prove(&settings.policy, &scorer)?;
@@ -62,9 +66,19 @@ pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
     let result = runtime.block_on(async {
         // Before anybody knows the address, so that no signal meets its default.
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let running = server::start(scorer, policy, settings).await?;
+        let memory = running.memory().cloned();
         let metrics = running.metrics_address.map(|address| format!(", metrics on http://{address}/metrics")).unwrap_or_default();
         print(&format!("serving on {}{metrics}\n", running.address))?;
+        // What becomes of the policy is told by the log; without a memory there is none to read again.
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                if let Some(memory) = &memory {
+                    drop(reload(memory).await);
+                }
+            }
+        });
         let asked = async {
             tokio::select! {
                 _ = term.recv() => {}
@@ -80,7 +94,7 @@ pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
 }
 
 /// The policy that serves, proved; `None` where the settings want none.
-fn prove(choice: &PolicyChoice, scorer: &Scorer) -> Result<Option<Arc<Policy>>> {
+fn prove(choice: &PolicyChoice, scorer: &Scorer) -> Result<Option<Proved>> {
     let PolicyChoice::Places(places) = choice else { return Ok(None) };
     let watch = Stopwatch::start();
     let hint = "baton check shows more; policy.file = \"none\" serves signals without decisions";
@@ -89,7 +103,7 @@ fn prove(choice: &PolicyChoice, scorer: &Scorer) -> Result<Option<Arc<Policy>>> 
     let event =
         Event::PolicyProved { digest: &digest, scenarios: proved.scenarios as u64, by_file: proved.by_file, elapsed: watch.elapsed() };
     events::emit(&event);
-    Ok(Some(Arc::new(proved.policy)))
+    Ok(Some(proved))
 }
 
 /// What file, environment and flags mean, or every fault.

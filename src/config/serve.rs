@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::inference::Limits;
+use crate::service::memory::MemorySettings;
 use crate::service::proving::PolicyPlaces;
 use crate::service::server::{Listen, PolicyChoice, Settings};
 
@@ -48,6 +49,17 @@ pub const KEYS: &[Key] = &[
     key("policy.file", "default", "TOML file with the policy; default: the one that is compiled in; none: signals without decisions"),
     key("policy.scenarios", "", "folder with the policy's scenarios; not set: `scenarios` beside the policy"),
     key("policy.proof", "", "proof that `baton check` writes; not set: beside the policy, with the ending proof"),
+    key("store.data_dir", "baton-data", "folder in which conversations are remembered; none: they are not"),
+    key(
+        "store.text",
+        "full",
+        "full: texts and vectors are kept; none: neither, and conditions on repetition and the same issue are not known",
+    ),
+    key("store.retention_days", "400", "days after which closed conversations are deleted, and customers without any; 0: never"),
+    key("store.idle_close_secs", "86400", "seconds without anything new after which a conversation closes itself; 0: never"),
+    key("store.bytes_max", "0", "bytes of the database; 0: as many as the disk has"),
+    key("store.score_timeout_ms", "1000", "how long a message may be scored before the decision is made without signals"),
+    key("store.cached", "4096", "conversations, and customers, that are held in memory"),
     key("drain.timeout_ms", "10000", "how long accepted work may take to finish after SIGTERM"),
 ];
 
@@ -104,7 +116,7 @@ impl Typed {
 
     /// Adds what the environment says: every variable that begins with `BATON_` and a section.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "DRAIN_"];
+        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "DRAIN_"];
         for (variable, value) in variables {
             let Some(rest) = variable.strip_prefix("BATON_") else { continue };
             if let Some(section) = sections.iter().find(|section| rest.starts_with(**section)) {
@@ -192,6 +204,32 @@ impl Typed {
         }
     }
 
+    fn memory(&mut self) -> Option<MemorySettings> {
+        let (folder, place) = self.text("store.data_dir");
+        if folder.is_empty() {
+            self.fault(place, "found nothing, expected a folder or none".to_owned());
+        }
+        let keep_text = match self.text("store.text") {
+            (text, _) if text == "full" => true,
+            (text, _) if text == "none" => false,
+            (text, place) => {
+                self.fault(place, format!("found {text:?}, expected full or none"));
+                true
+            }
+        };
+        let some = |number: u64| (number > 0).then_some(number);
+        let settings = MemorySettings {
+            folder: PathBuf::from(&folder),
+            keep_text,
+            retention: some(self.number("store.retention_days", 0, 36_500)).map(|days| Duration::from_secs(days * 24 * 3600)),
+            idle_close: some(self.number("store.idle_close_secs", 0, 1 << 32)).map(Duration::from_secs),
+            bytes_max: some(self.number("store.bytes_max", 0, 1 << 50)),
+            score_timeout: Duration::from_millis(self.number("store.score_timeout_ms", 1, 3_600_000)),
+            cached: self.number("store.cached", 1, 1 << 24),
+        };
+        (folder != "none").then_some(settings)
+    }
+
     /// What the program means by it, or every fault. `cores` is how many this process may use.
     pub fn settings(mut self, cores: usize) -> Result<Settings, Vec<ConfigFault>> {
         let most = 1usize << 40;
@@ -223,6 +261,7 @@ impl Typed {
                 connections_max: self.number("limits.connections_max", 1, 1 << 20),
             },
             policy: self.policy(),
+            memory: self.memory(),
             drain_timeout: Duration::from_millis(self.number("drain.timeout_ms", 0, 3_600_000)),
         };
         if self.faults.is_empty() { Ok(settings) } else { Err(self.faults) }

@@ -132,6 +132,16 @@ pub struct Handoff {
     pub at: Timestamp,
 }
 
+/// Who may speak to the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The bot.
+    Bot,
+    /// Nobody: a person is asked for.
+    Nobody,
+}
+
 /// What a message of the customer says about what the bot did last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -175,6 +185,16 @@ impl Conversation {
             proposal: None,
             bot_spoke: false,
         }
+    }
+
+    /// Who may speak to the customer now.
+    pub fn owner(&self) -> Owner {
+        if self.handoff.is_some() { Owner::Nobody } else { Owner::Bot }
+    }
+
+    /// Grows with each change of the owner, from 1: whoever acts on an older one is late.
+    pub fn epoch(&self) -> u64 {
+        1 + 2 * u64::from(self.handoffs) + u64::from(self.handoff.is_some())
     }
 
     /// Forgets the signals of another model: its labels and vectors mean nothing to this one. Counts and what is pending stay.
@@ -272,7 +292,7 @@ impl Conversation {
     }
 
     /// What the conversation is about: the sum of the vectors of the customer's messages that are about something. `None` where none is yet.
-    pub(super) fn issue(&self, vocabulary: &Vocabulary) -> Option<QuantizedEmbedding> {
+    pub fn issue(&self, vocabulary: &Vocabulary) -> Option<QuantizedEmbedding> {
         self.issue_of(vocabulary).map(|sum| QuantizedEmbedding::new(&Embedding(sum.clone())))
     }
 

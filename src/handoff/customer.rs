@@ -72,6 +72,26 @@ impl Customer {
         }
     }
 
+    /// What is known of one contact.
+    pub fn contact_of(&self, conversation: &Id) -> Option<&Contact> {
+        self.contacts.iter().rev().find(|contact| contact.conversation == *conversation)
+    }
+
+    /// The contacts, oldest first.
+    pub fn all_contacts(&self) -> impl DoubleEndedIterator<Item = &Contact> {
+        self.contacts.iter()
+    }
+
+    /// The events, oldest first.
+    pub fn all_events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// Forgets the vectors: they are another model's, and mean nothing to this one.
+    pub fn forget_vectors(&mut self) {
+        self.contacts.iter_mut().for_each(|contact| contact.issue = None);
+    }
+
     /// Forgets what is older than [`WINDOW_MAX`].
     pub fn forget(&mut self, now: Timestamp) {
         let oldest = now.minus(WINDOW_MAX);

@@ -60,11 +60,14 @@ pub const FACT_BYTES_MAX: usize = 1024;
 /// What the backend knows of the customer's account. What it does not know is absent, never empty or zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
+    account: Option<String>,
+    customer: Option<String>,
     tier: Option<String>,
     value: Option<f64>,
     since: Option<Timestamp>,
     open_tickets: Option<u32>,
     own: BTreeMap<String, Fact>,
+    fetched: Option<Timestamp>,
     missing: Option<String>,
 }
 
@@ -117,7 +120,7 @@ impl std::error::Error for FactsFault {}
 
 impl Facts {
     /// Names of the facts that are not the operator's own.
-    pub const NAMED: [&'static str; 4] = ["tier", "value", "since", "open_tickets"];
+    pub const NAMED: [&'static str; 6] = ["account", "customer", "tier", "value", "since", "open_tickets"];
 
     /// With one fact more, by its name: one of [`Facts::NAMED`], or one of the operator's own.
     pub fn with(mut self, name: &str, fact: Fact) -> Result<Self, FactsFault> {
@@ -133,6 +136,9 @@ impl Facts {
             return Err(fault("found no finite number".to_owned()));
         }
         match (name, fact) {
+            ("account", Fact::Text(account)) => self.account = Some(account),
+            ("customer", Fact::Text(customer)) => self.customer = Some(customer),
+            ("account" | "customer", _) => return Err(fault("expected a text".to_owned())),
             ("tier", Fact::Text(tier)) => self.tier = Some(tier),
             ("tier", _) => return Err(fault("expected a text".to_owned())),
             ("value", Fact::Number(value)) => self.value = Some(value),
@@ -168,8 +174,16 @@ impl Facts {
         self
     }
 
+    /// When they were looked up.
+    pub fn fetched(mut self, at: Timestamp) -> Self {
+        self.fetched = Some(at);
+        self
+    }
+
     /// Takes what a later lookup says over what is known.
     pub fn update(&mut self, later: Self) {
+        self.account = later.account.or(self.account.take());
+        self.customer = later.customer.or(self.customer.take());
         self.tier = later.tier.or(self.tier.take());
         self.value = later.value.or(self.value);
         self.since = later.since.or(self.since);
@@ -180,7 +194,18 @@ impl Facts {
             self.own.pop_last();
         }
         self.own.extend(later.own);
+        self.fetched = later.fetched.or(self.fetched);
         self.missing = later.missing;
+    }
+
+    /// Name of the account.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// Name of the customer.
+    pub fn customer(&self) -> Option<&str> {
+        self.customer.as_deref()
     }
 
     /// The tier of the account.
@@ -206,6 +231,21 @@ impl Facts {
     /// One of the operator's own.
     pub fn own(&self, name: &str) -> Option<&Fact> {
         self.own.get(name)
+    }
+
+    /// All of the operator's own, by name.
+    pub fn all_own(&self) -> impl Iterator<Item = (&str, &Fact)> {
+        self.own.iter().map(|(name, fact)| (name.as_str(), fact))
+    }
+
+    /// When the last lookup was.
+    pub fn fetched_at(&self) -> Option<Timestamp> {
+        self.fetched
+    }
+
+    /// Why the last lookup failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        self.missing.as_deref()
     }
 
     /// Whether the last lookup failed.

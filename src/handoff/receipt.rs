@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::decision::{Action, Decision};
@@ -147,6 +148,33 @@ impl Receipt {
             }
         }
         text
+    }
+
+    /// The receipt as JSON, with the ids of triggers, queue and message in place of their places.
+    pub fn to_json(&self, policy: &Policy) -> Value {
+        let decision = &self.decision;
+        let trigger = decision.trigger.map(|at| &policy.triggers[usize::from(at)]);
+        let id = |at: &u16| policy.triggers[usize::from(*at)].id.as_str();
+        let triggers = policy.triggers.iter().zip(&self.triggers).map(|(rule, receipt)| {
+            json!({"trigger": rule.id, "truth": receipt.truth, "comparisons": receipt.comparisons, "before": receipt.before, "after": receipt.after})
+        });
+        json!({
+            "at": self.at.to_string(),
+            "action": decision.action,
+            "cause": decision.cause,
+            "trigger": trigger.map(|trigger| &trigger.id),
+            "urgency": trigger.map(|trigger| trigger.urgency.as_str()),
+            "queue": trigger.map(|trigger| &policy.queues[trigger.queue].id),
+            "message": trigger.map(|trigger| &policy.messages[trigger.message].id),
+            "fired": decision.fired.iter().map(id).collect::<Vec<_>>(),
+            "effects": decision.effects(policy),
+            "unscored": self.unscored,
+            "triggers": triggers.collect::<Vec<_>>(),
+            "policy_digest": self.policy_digest.to_string(),
+            "model_digest": self.model_digest,
+            "receipt": self.digest().to_string(),
+            "previous": self.previous.to_string(),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The only translator between the messages of the contract and our own types.
 
+pub mod conversation;
+
 use std::time::{Duration, Instant};
 
 use super::inference::{Class, Request, Scored, Timing};
@@ -72,7 +74,7 @@ fn timing(timing: Timing) -> pb::Timing {
     }
 }
 
-fn signals(signals: &Signals, with_vectors: bool) -> pb::Signals {
+pub(super) fn signals(signals: &Signals, with_vectors: bool) -> pb::Signals {
     let mut message = pb::Signals {
         language: Some(pb::Language {
             probability: signals.language.ok().map(|language| language.probability.get()),
@@ -143,6 +145,7 @@ fn absence(absence: Absence) -> pb::AbsenceReason {
         Absence::Language => pb::AbsenceReason::Language,
         Absence::NotInModel => pb::AbsenceReason::NotInModel,
         Absence::NoProposal => pb::AbsenceReason::NoProposal,
+        Absence::NotKept => pb::AbsenceReason::NotKept,
     }
 }
 

@@ -41,6 +41,43 @@ pub enum Event<'a> {
         /// Time it took.
         elapsed: Duration,
     },
+    /// The policy was read again and decides from now on.
+    PolicyReloaded {
+        /// The first digits of its digest.
+        digest: &'a str,
+        /// Those of the policy before.
+        before: &'a str,
+        /// Scenarios that it passed.
+        scenarios: u64,
+        /// Whether a proof was at hand, so that nothing was played.
+        by_file: bool,
+    },
+    /// The policy was read again and did not prove itself; the old one goes on.
+    PolicyRefused {
+        /// Why.
+        reason: &'a str,
+    },
+    /// The store is open.
+    StoreOpened {
+        /// Its folder.
+        folder: &'a str,
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// Idle conversations were closed, old ones deleted.
+    Swept {
+        /// Conversations that were closed.
+        closed: u64,
+        /// Conversations that were deleted.
+        deleted: u64,
+        /// Customers who were deleted.
+        customers_deleted: u64,
+    },
+    /// The store did not let itself be swept or closed.
+    StoreFailed {
+        /// Why.
+        reason: &'a str,
+    },
     /// A file was scored to its end.
     FileScored {
         /// Rows with signals.
@@ -114,6 +151,13 @@ pub fn emit(event: &Event<'_>) {
         Event::PolicyProved { digest, scenarios, by_file, elapsed } => {
             info!(event = "policy_proved", digest, scenarios, by_file, elapsed_ms = millis(*elapsed));
         }
+        Event::PolicyReloaded { digest, before, scenarios, by_file } => {
+            info!(event = "policy_reloaded", digest, before, scenarios, by_file);
+        }
+        Event::PolicyRefused { reason } => error!(event = "policy_refused", reason),
+        Event::StoreOpened { folder, elapsed } => info!(event = "store_opened", folder, elapsed_ms = millis(*elapsed)),
+        Event::Swept { closed, deleted, customers_deleted } => info!(event = "swept", closed, deleted, customers_deleted),
+        Event::StoreFailed { reason } => error!(event = "store_failed", reason),
         Event::FileScored { rows, rows_failed, elapsed } => {
             info!(event = "file_scored", rows, rows_failed, elapsed_ms = millis(*elapsed));
         }

@@ -363,6 +363,8 @@ impl Proof {
 /// A policy that may serve, and how it was proved.
 #[derive(Debug)]
 pub struct Proved {
+    /// Its text.
+    pub source: Source,
     /// The policy.
     pub policy: Policy,
     /// Whether a proof was at hand, so that nothing was played.
@@ -380,13 +382,13 @@ pub fn prove(places: &PolicyPlaces, scorer: &Scorer) -> Result<Proved, ProvingEr
     let scenarios = parse(&sources)?;
     let proof = Proof::new(&policy, &sources, scenarios.len());
     if places.proof().is_some_and(|found| found == proof) {
-        return Ok(Proved { policy, by_file: true, scenarios: scenarios.len() });
+        return Ok(Proved { source, policy, by_file: true, scenarios: scenarios.len() });
     }
     let outcomes = run(&policy, &scenarios, &score(scorer, &observer, &scenarios)?);
     let failed = scenarios.iter().zip(&outcomes).filter(|(_, outcome)| !outcome.differences.is_empty());
     let failed: Vec<String> = failed.map(|(scenario, outcome)| format!("{:?}: {}", scenario.name, outcome.differences[0])).collect();
     match failed.first() {
-        None => Ok(Proved { policy, by_file: false, scenarios: scenarios.len() }),
+        None => Ok(Proved { source, policy, by_file: false, scenarios: scenarios.len() }),
         Some(first) => Err(ProvingError::Failed { failed: failed.len(), of: scenarios.len(), first: first.clone() }),
     }
 }

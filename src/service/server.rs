@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
@@ -22,14 +22,19 @@ use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::clock::{self, Stopwatch};
 use super::events::{Event, emit};
-use super::grpc::scoring::{Scoring, ServiceLimits};
+use super::grpc::admin::Admin;
+use super::grpc::conversation::Conversations;
+use super::grpc::scoring::{Decides, Scoring, ServiceLimits};
 use super::inference::{Class, Limits, Request, Scheduler};
+use super::memory::{Memory, MemorySettings, Swept};
 use super::metrics::Metrics;
 use super::pb;
+use super::pb::admin_service_server::AdminServiceServer;
+use super::pb::conversation_service_server::ConversationServiceServer;
 use super::pb::scoring_service_server::ScoringServiceServer;
-use super::proving::PolicyPlaces;
-use crate::handoff::policy::Policy;
+use super::proving::{PolicyPlaces, Proved};
 use crate::model::scorer::Scorer;
 
 /// What is scored before the server says SERVING; any message does.
@@ -42,6 +47,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const WORKERS_GRACE: Duration = Duration::from_millis(200);
 /// How often the count of panicked workers is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
+/// How often idle and old conversations are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +81,8 @@ pub struct Settings {
     pub service: ServiceLimits,
     /// Which policy decides.
     pub policy: PolicyChoice,
+    /// How conversations are remembered; `None` where they are not.
+    pub memory: Option<MemorySettings>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
 }
@@ -119,6 +128,7 @@ pub struct Running {
     /// Where the metrics are.
     pub metrics_address: Option<SocketAddr>,
     scheduler: Arc<Scheduler>,
+    memory: Option<Arc<Memory>>,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<Result<(), ServerError>>,
 }
@@ -127,6 +137,11 @@ impl Running {
     /// The scheduler behind it.
     pub fn scheduler(&self) -> &Arc<Scheduler> {
         &self.scheduler
+    }
+
+    /// The memory behind it, if it has one.
+    pub fn memory(&self) -> Option<&Arc<Memory>> {
+        self.memory.as_ref()
     }
 
     /// Waits until `shutdown` is ready, then drains; ends with the server.
@@ -147,16 +162,18 @@ fn flatten(result: Result<Result<(), ServerError>, oneshot::error::RecvError>) -
     result.unwrap_or_else(|error| Err(ServerError::new("the server task died", error)))
 }
 
-/// Starts listening, proves the model with a canary, and serves. The policy has proved itself before; `None` serves signals without decisions.
-pub async fn start(scorer: Arc<Scorer>, policy: Option<Arc<Policy>>, settings: Settings) -> Result<Running, ServerError> {
+/// Opens the store, starts listening, proves the model with a canary, and serves. The policy has proved itself before; `None` serves signals without
+/// decisions.
+pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settings) -> Result<Running, ServerError> {
     let metrics = Metrics::new();
     let scheduler = Scheduler::start(scorer, settings.scheduler, Arc::clone(&metrics));
     let scheduler = Arc::new(scheduler.map_err(|error| ServerError::new("a worker could not be started", error))?);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, &metrics, false).await;
     let (stop, stopped) = watch::channel(false);
+    let (memory, decides) = open_memory(policy, &settings, &scheduler, &metrics).await?;
     let metrics_address = match settings.metrics {
-        Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), stopped.clone()).await?),
+        Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), memory.clone(), stopped.clone()).await?),
         None => None,
     };
     let reflection = tonic_reflection::server::Builder::configure()
@@ -164,15 +181,20 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Arc<Policy>>, settings: S
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| ServerError::new("the reflection service could not be built", error))?;
-    let policy_digest = policy.map(|policy| policy.digest.to_string());
-    let scoring = Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service, policy_digest);
-    let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(settings.service.message_bytes_max);
+    let bytes_max = settings.service.message_bytes_max;
+    let scoring = Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service, decides);
+    let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
+    let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
+    let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
+    let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(scoring);
+        .add_service(scoring)
+        .add_service(conversations)
+        .add_service(admin);
     let permits = Arc::new(Semaphore::new(settings.service.connections_max));
     let mut stop_listening = stopped.clone();
     let signal = async move { drop(stop_listening.wait_for(|stop| *stop).await) };
@@ -181,7 +203,9 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Arc<Policy>>, settings: S
             let listener =
                 TcpListener::bind(address).await.map_err(|error| ServerError::new(format!("cannot listen on {address}"), error))?;
             let bound = listener.local_addr().map_err(|error| ServerError::new("the address of the listener", error))?;
-            let incoming = limited(TcpListenerStream::new(listener), permits);
+            // An answer is several small writes; without this the second waits 40 ms for the peer to acknowledge the first.
+            let at_once = |stream: io::Result<TcpStream>| stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+            let incoming = limited(TcpListenerStream::new(listener).map(at_once), permits);
             (Listen::Tcp(bound), tokio::spawn(router.serve_with_incoming_shutdown(incoming, signal)))
         }
         Listen::Unix(path) => {
@@ -194,17 +218,68 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Arc<Policy>>, settings: S
     set_health(&health, &metrics, true).await;
     emit(&Event::Serving { address: &address.to_string() });
     let (sender, ended) = oneshot::channel();
-    tokio::spawn(supervise(Arc::clone(&scheduler), metrics, health, serving, stopped, settings.drain_timeout, sender));
-    Ok(Running { address, metrics_address, scheduler, stop, ended })
+    if let Some(memory) = &memory {
+        tokio::spawn(sweep(Arc::clone(memory), stopped.clone()));
+    }
+    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), metrics, health };
+    tokio::spawn(supervise(supervised, serving, stopped, settings.drain_timeout, sender));
+    Ok(Running { address, metrics_address, scheduler, memory, stop, ended })
+}
+
+/// Opens the memory, where there is a policy that decides and a folder to remember in.
+async fn open_memory(
+    policy: Option<Proved>,
+    settings: &Settings,
+    scheduler: &Arc<Scheduler>,
+    metrics: &Arc<Metrics>,
+) -> Result<(Option<Arc<Memory>>, Decides), ServerError> {
+    let Some(proved) = policy else { return Ok((None, Decides::Nothing)) };
+    let Some(memory) = settings.memory.clone() else { return Ok((None, Decides::Policy(proved.policy.digest.to_string()))) };
+    let places = match &settings.policy {
+        PolicyChoice::Places(places) => places.clone(),
+        PolicyChoice::None => PolicyPlaces::default(),
+    };
+    let (scheduler, metrics, watch) = (Arc::clone(scheduler), Arc::clone(metrics), Stopwatch::start());
+    let folder = memory.folder.display().to_string();
+    let opened = tokio::task::spawn_blocking(move || Memory::open(memory, places, proved, scheduler, metrics)).await;
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServerError::new(format!("the store in {folder} does not open"), error);
+    let memory = opened.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+    emit(&Event::StoreOpened { folder: &folder, elapsed: watch.elapsed() });
+    let memory = Arc::new(memory);
+    Ok((Some(Arc::clone(&memory)), Decides::Memory(memory)))
+}
+
+/// Closes idle conversations and deletes old ones, from the start on.
+async fn sweep(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = async { drop(stopped.wait_for(|stop| *stop).await) } => return,
+            _ = ticks.tick() => {}
+        }
+        match memory.sweep(clock::wall()).await {
+            Ok(swept) if swept == Swept::default() => {}
+            Ok(Swept { closed, deleted, customers_deleted }) => emit(&Event::Swept { closed, deleted, customers_deleted }),
+            Err(error) => emit(&Event::StoreFailed { reason: &error.to_string() }),
+        }
+    }
+}
+
+/// What ends with the server.
+struct Supervised {
+    scheduler: Arc<Scheduler>,
+    memory: Option<Arc<Memory>>,
+    metrics: Arc<Metrics>,
+    health: HealthReporter,
 }
 
 type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Watches the workers while the server serves; drains when it is told to stop.
 async fn supervise(
-    scheduler: Arc<Scheduler>,
-    metrics: Arc<Metrics>,
-    health: HealthReporter,
+    Supervised { scheduler, memory, metrics, health }: Supervised,
     mut serving: Serving,
     mut stopped: watch::Receiver<bool>,
     drain_timeout: Duration,
@@ -259,6 +334,14 @@ async fn supervise(
     if stopped_in_time.is_err() {
         emit(&Event::DrainTimedOut);
     }
+    // What was taken is stored, however long that takes: a store that is not closed is only slower to open.
+    if let Some(memory) = memory {
+        match tokio::task::spawn_blocking(move || memory.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => emit(&Event::StoreFailed { reason: &error.to_string() }),
+            Err(_) => emit(&Event::StoreFailed { reason: "the thread that closes the store died" }),
+        }
+    }
     let result = match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ServerError::new("the server ended", error)),
@@ -280,7 +363,9 @@ async fn set_health(health: &HealthReporter, metrics: &Metrics, serving: bool) {
     let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     // The empty name stands for the whole server.
     health.set_service_status("", status).await;
-    health.set_service_status("baton.v1.ScoringService", status).await;
+    for service in ["baton.v1.ScoringService", "baton.v1.ConversationService", "baton.v1.AdminService"] {
+        health.set_service_status(service, status).await;
+    }
     metrics.serving.set(u64::from(serving));
 }
 
@@ -315,12 +400,20 @@ fn limited<S, E>(
 }
 
 /// Prometheus text on `GET /metrics`.
-async fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) -> Result<SocketAddr, ServerError> {
+async fn serve_metrics(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    memory: Option<Arc<Memory>>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<SocketAddr, ServerError> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| ServerError::new(format!("cannot listen for metrics on {address}"), error))?;
     let bound = listener.local_addr().map_err(|error| ServerError::new("the address of the metrics listener", error))?;
     let text = move || async move {
         let headers = [(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        if let Some(memory) = memory {
+            metrics.store(memory.progress());
+        }
         metrics.text().map(|text| (headers, text)).map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
     };
     let router = axum::Router::new().route("/metrics", axum::routing::get(text));

@@ -3,19 +3,31 @@
 //! | what | code |
 //! |---|---|
 //! | a field missing, empty, too long or out of range | INVALID_ARGUMENT, naming the field |
-//! | queue full, wait longer than the deadline | RESOURCE_EXHAUSTED, with `retry-after-ms` in the metadata |
+//! | a gap in the sequence | FAILED_PRECONDITION, with `expected-sequence` in the metadata |
+//! | something that does not go with what is known, a policy that fails its proof | FAILED_PRECONDITION |
+//! | other content under a known id | ALREADY_EXISTS |
+//! | an id that is not known | NOT_FOUND |
+//! | queue full, wait longer than the deadline, too much waits for the disk | RESOURCE_EXHAUSTED, with `retry-after-ms` in the metadata |
 //! | the caller's deadline passed | DEADLINE_EXCEEDED |
-//! | draining | UNAVAILABLE |
+//! | draining, the disk full or silent | UNAVAILABLE |
+//! | what is stored does not lead to what was decided, a damaged file | DATA_LOSS |
 //! | the model failed, a worker died | INTERNAL |
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use super::inference::InferenceError;
+use super::memory::MemoryError;
 use super::metrics;
+use super::store::{StoreError, StoreErrorKind};
 
 /// Key of the retry hint in the metadata of a status.
 pub const RETRY_AFTER: &str = "retry-after-ms";
+
+/// Key of the expected sequence in the metadata of a status.
+pub const EXPECTED_SEQUENCE: &str = "expected-sequence";
+/// When to try again where too much waits for the disk: some commits later.
+const STORE_RETRY_MS: u64 = 50;
 
 /// Why a request cannot be taken: the field, and what is wrong with it. Never holds the customer's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +68,49 @@ impl From<InferenceError> for Status {
     }
 }
 
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Full => {
+                let mut status = Self::resource_exhausted(format!("overloaded: {error}; try again in {STORE_RETRY_MS} ms"));
+                status.metadata_mut().insert(RETRY_AFTER, MetadataValue::from(STORE_RETRY_MS));
+                status
+            }
+            StoreErrorKind::Unavailable | StoreErrorKind::Locked => Self::unavailable(format!("{error}; nothing was changed")),
+            StoreErrorKind::Damaged | StoreErrorKind::Newer => Self::data_loss(error.to_string()),
+            StoreErrorKind::Conflict => Self::aborted(format!("{error}; try again")),
+            StoreErrorKind::Internal => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<MemoryError> for Status {
+    fn from(error: MemoryError) -> Self {
+        let what = error.to_string();
+        match error {
+            MemoryError::Bad(field) => field.into(),
+            MemoryError::Gap { expected, .. } => {
+                let mut status = Self::failed_precondition(what);
+                status.metadata_mut().insert(EXPECTED_SEQUENCE, MetadataValue::from(expected));
+                status
+            }
+            MemoryError::AlreadyExists(_) => Self::already_exists(what),
+            MemoryError::NotFound(_) => Self::not_found(what),
+            MemoryError::Refused(_) | MemoryError::Policy(_) => Self::failed_precondition(what),
+            MemoryError::Store(error) => error.into(),
+            MemoryError::Broken(_) => Self::data_loss(what),
+            MemoryError::Expired => Self::deadline_exceeded(what),
+            MemoryError::Closed => Self::unavailable(what),
+            MemoryError::Internal(_) => Self::internal(what),
+        }
+    }
+}
+
+/// The expected sequence of a status.
+pub fn expected_sequence(status: &Status) -> Option<u32> {
+    status.metadata().get(EXPECTED_SEQUENCE)?.to_str().ok()?.parse().ok()
+}
+
 /// The retry hint of a status, in milliseconds.
 pub fn retry_after_ms(status: &Status) -> Option<u64> {
     status.metadata().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
@@ -66,6 +121,10 @@ pub fn counted(code: Code) -> metrics::Code {
     match code {
         Code::Ok => metrics::Code::Ok,
         Code::InvalidArgument => metrics::Code::InvalidArgument,
+        Code::NotFound => metrics::Code::NotFound,
+        Code::AlreadyExists => metrics::Code::AlreadyExists,
+        Code::FailedPrecondition => metrics::Code::FailedPrecondition,
+        Code::DataLoss => metrics::Code::DataLoss,
         Code::ResourceExhausted => metrics::Code::ResourceExhausted,
         Code::DeadlineExceeded => metrics::Code::DeadlineExceeded,
         Code::Unavailable => metrics::Code::Unavailable,

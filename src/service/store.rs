@@ -43,6 +43,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::folder::DATABASE;
 pub use self::record::{
     ConversationWrite, Counts, CustomerWrite, Erased, Message, Progress, Resumed, Row, Status, StoredConversation, StoredCustomer,
     StoredRow, Write,
@@ -170,6 +171,11 @@ impl Store {
     /// All that it takes to go on with a conversation: the latest snapshot and the rows after it.
     pub fn resume(&self, id: &Id) -> Result<Option<Resumed>, StoreError> {
         self.readers.read(|connection| reader::resume(connection, id))
+    }
+
+    /// At most so many conversations in the order in which they began, each with its place; from the first after place 0.
+    pub fn conversations(&self, after: u64, limit: usize) -> Result<Vec<(u64, Id)>, StoreError> {
+        self.readers.read(|connection| reader::conversations(connection, after, limit))
     }
 
     /// At most so many rows of a conversation after an ordinal; from the start after 0.

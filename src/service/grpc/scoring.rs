@@ -1,30 +1,24 @@
 //! `ScoringService`: convert, call, convert back.
 //!
-//! Deadlines come from `grpc-timeout`. Answers of a stream leave in the order in which they are ready; the stream is not read while
-//! [`ServiceLimits::stream_in_flight_max`] of its requests are in work, so a client that never reads its answers is held back by its own window.
+//! Deadlines come from `grpc-timeout`. Answers of a stream leave in the order in which they are ready.
 //! The next step of a message is [`crate::service::inference`].
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::stream::FuturesUnordered;
-use futures::{Stream, StreamExt};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataMap;
+use futures::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::service::clock;
+use super::stream::{Answers, Streams, check_id};
+use super::{deadline, item_error};
 use crate::service::convert::{self, RequestLimits};
 use crate::service::inference::Scheduler;
+use crate::service::memory::Memory;
 use crate::service::metrics::{self, Metrics, Rpc};
 use crate::service::pb;
 use crate::service::pb::scoring_service_server::ScoringService;
-use crate::service::status::{BadField, counted, retry_after_ms};
+use crate::service::status::{BadField, counted};
 
-/// Longest id of a request in a stream, in bytes.
-const ID_BYTES_MAX: usize = 256;
 /// Items of a batch that are in work at once.
 const BATCH_IN_FLIGHT: usize = 256;
 
@@ -48,20 +42,42 @@ pub struct ServiceLimits {
 /// See the module.
 pub struct Scoring {
     inner: Arc<Inner>,
-    streams: Arc<Semaphore>,
+    streams: Streams,
 }
 
 struct Inner {
     scheduler: Arc<Scheduler>,
     metrics: Arc<Metrics>,
     limits: ServiceLimits,
-    policy_digest: Option<String>,
+    decides: Decides,
+}
+
+/// Which policy decides, if one does.
+#[derive(Clone)]
+pub enum Decides {
+    /// None.
+    Nothing,
+    /// This one, for good.
+    Policy(String),
+    /// That of the memory, which may be read again.
+    Memory(Arc<Memory>),
+}
+
+impl Decides {
+    fn policy_digest(&self) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Policy(digest) => Some(digest.clone()),
+            Self::Memory(memory) => Some(memory.policy_digest().to_string()),
+        }
+    }
 }
 
 impl Scoring {
-    /// Serves with this scheduler. `policy_digest` is that of the policy that decides, if one does.
-    pub fn new(scheduler: Arc<Scheduler>, metrics: Arc<Metrics>, limits: ServiceLimits, policy_digest: Option<String>) -> Self {
-        Self { inner: Arc::new(Inner { scheduler, metrics, limits, policy_digest }), streams: Arc::new(Semaphore::new(limits.streams_max)) }
+    /// Serves with this scheduler, and tells which policy decides.
+    pub fn new(scheduler: Arc<Scheduler>, metrics: Arc<Metrics>, limits: ServiceLimits, decides: Decides) -> Self {
+        let streams = Streams::new(limits.streams_max, limits.stream_in_flight_max, Arc::clone(&metrics));
+        Self { inner: Arc::new(Inner { scheduler, metrics, limits, decides }), streams }
     }
 }
 
@@ -88,17 +104,11 @@ impl Inner {
         pb::ScoreResult {
             outcome: Some(match outcome {
                 Ok(response) => pb::score_result::Outcome::Response(response),
-                Err(status) => pb::score_result::Outcome::Error(pb::ItemError {
-                    code: status.code() as i32,
-                    message: status.message().to_owned(),
-                    retry_after_ms: retry_after_ms(&status),
-                }),
+                Err(status) => pb::score_result::Outcome::Error(item_error(&status)),
             }),
         }
     }
 }
-
-type ResponseStream = Pin<Box<dyn Stream<Item = Result<pb::ScoreStreamResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ScoringService for Scoring {
@@ -123,22 +133,16 @@ impl ScoringService for Scoring {
         Ok(Response::new(pb::ScoreBatchResponse { results: answers.buffered(BATCH_IN_FLIGHT).collect().await }))
     }
 
-    type ScoreStreamStream = ResponseStream;
+    type ScoreStreamStream = Answers<pb::ScoreStreamResponse>;
 
-    async fn score_stream(&self, request: Request<Streaming<pb::ScoreStreamRequest>>) -> Result<Response<ResponseStream>, Status> {
-        let permit = Arc::clone(&self.streams)
-            .try_acquire_owned()
-            .map_err(|_| Status::resource_exhausted(format!("streams_max is {}, all are open", self.inner.limits.streams_max)))?;
+    async fn score_stream(&self, request: Request<Streaming<pb::ScoreStreamRequest>>) -> Result<Response<Self::ScoreStreamStream>, Status> {
         let deadline = deadline(request.metadata());
-        let (sender, receiver) = mpsc::channel(self.inner.limits.stream_in_flight_max);
         let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
-            inner.metrics.streams.inc();
-            pump(&inner, request.into_inner(), &sender, deadline).await;
-            inner.metrics.streams.dec();
-            drop(permit);
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let answer = move |item| {
+            let inner = Arc::clone(&inner);
+            async move { stream_item(&inner, item, deadline).await }
+        };
+        self.streams.serve(request.into_inner(), |_| None, answer)
     }
 
     async fn get_info(&self, _: Request<pb::GetInfoRequest>) -> Result<Response<pb::GetInfoResponse>, Status> {
@@ -149,7 +153,7 @@ impl ScoringService for Scoring {
             model_digest: scorer.digest().to_owned(),
             engine: scorer.engine(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            policy_digest: self.inner.policy_digest.clone(),
+            policy_digest: self.inner.decides.policy_digest(),
             heads: convert::heads(scorer),
             embedding_size: u32::try_from(scorer.embedding_size()).unwrap_or(u32::MAX),
             limits: Some(pb::Limits {
@@ -164,63 +168,14 @@ impl ScoringService for Scoring {
     }
 }
 
-type Sender = mpsc::Sender<Result<pb::ScoreStreamResponse, Status>>;
-
-/// Reads requests while there is room, answers as answers come, ends when the client has closed and all is answered, or when nobody reads any more.
-async fn pump(inner: &Inner, mut requests: Streaming<pb::ScoreStreamRequest>, sender: &Sender, deadline: Option<Instant>) {
-    let mut in_work = FuturesUnordered::new();
-    let mut open = true;
-    while open || !in_work.is_empty() {
-        let room = in_work.len() < inner.limits.stream_in_flight_max;
-        tokio::select! {
-            () = sender.closed() => return,
-            next = requests.next(), if open && room => match next {
-                Some(Ok(request)) => in_work.push(stream_item(inner, request, deadline)),
-                Some(Err(status)) => {
-                    // The transport broke or the message was no message: the stream ends with the same words.
-                    drop(sender.send(Err(status)).await);
-                    return;
-                }
-                None => open = false,
-            },
-            Some(answer) = in_work.next(), if !in_work.is_empty() => {
-                if sender.send(Ok(answer)).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 async fn stream_item(inner: &Inner, item: pb::ScoreStreamRequest, deadline: Option<Instant>) -> pb::ScoreStreamResponse {
     let pb::ScoreStreamRequest { id, request } = item;
-    let result = if id.is_empty() || id.len() > ID_BYTES_MAX {
-        let bad = BadField::new("id", format!("found {} bytes, expected 1 to {ID_BYTES_MAX}", id.len()));
-        let status = Status::from(bad);
-        inner.metrics.item(Rpc::ScoreStream, metrics::Code::InvalidArgument);
-        let error = pb::ItemError { code: status.code() as i32, message: status.message().to_owned(), retry_after_ms: None };
-        pb::ScoreResult { outcome: Some(pb::score_result::Outcome::Error(error)) }
-    } else {
-        inner.result(request, "", Rpc::ScoreStream, deadline).await
+    let result = match check_id(&id) {
+        Ok(()) => inner.result(request, "", Rpc::ScoreStream, deadline).await,
+        Err(bad) => {
+            inner.metrics.item(Rpc::ScoreStream, metrics::Code::InvalidArgument);
+            pb::ScoreResult { outcome: Some(pb::score_result::Outcome::Error(item_error(&bad.into()))) }
+        }
     };
     pb::ScoreStreamResponse { id, result: Some(result) }
-}
-
-/// The end of `grpc-timeout`, if there is one that can be read: up to eight digits and a unit.
-fn deadline(metadata: &MetadataMap) -> Option<Instant> {
-    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    };
-    // tonic keeps the same time-out, began a moment earlier and would end the call as CANCELLED: ours ends before, by a twentieth, 1 to 5 ms.
-    let margin = (timeout / 20).clamp(Duration::from_millis(1), Duration::from_millis(5)).min(timeout / 2);
-    clock::now().checked_add(timeout - margin)
 }

@@ -13,6 +13,9 @@ use std::time::UNIX_EPOCH;
 
 use super::error::{StoreError, StoreErrorKind};
 
+/// Name of the database inside a folder.
+pub const DATABASE: &str = "baton.db";
+
 /// A folder that this process alone uses.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -56,7 +59,7 @@ impl Folder {
 
     /// The database.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("baton.db")
+        self.path.join(DATABASE)
     }
 
     /// Where the database is made before it gets its name.

@@ -116,6 +116,12 @@ pub(super) fn resume(connection: &Connection, id: &Id) -> rusqlite::Result<Optio
     Ok(Some(Resumed { conversation, snapshot, rows }))
 }
 
+pub(super) fn conversations(connection: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<(u64, Id)>> {
+    let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut find = connection.prepare_cached("SELECT number, key FROM conversations WHERE number > ?1 ORDER BY number LIMIT ?2")?;
+    find.query_map([after, limit], |row| Ok((number(row.get(0)?, 0)?, id_at(row, 1)?)))?.collect()
+}
+
 pub(super) fn rows(connection: &Connection, id: &Id, after: u64, limit: usize) -> rusqlite::Result<Vec<StoredRow>> {
     match number_of(connection, id)? {
         Some(of) => rows_of(connection, of, after, limit),

@@ -1,0 +1,541 @@
+//! One input from the caller to the disk and back.
+
+use std::time::{Duration, Instant};
+
+use super::record::{Answer, Changed, Key, Request, StoredInput, encode, text_digest};
+use super::talk::{Talk, answered};
+use super::{
+    Answered, Current, MESSAGES_MAX, Memory, MemoryError, Observe, Outcome, PastContact, PutFacts, RecordEvent, Row, SNAPSHOT_EVERY,
+    Status, before, erased, not_found,
+};
+use crate::handoff::conversation::Conversation;
+use crate::handoff::customer::{Contact, Customer, Event};
+use crate::handoff::input::{Body, Input};
+use crate::handoff::observation::{MessageSignals, Unscored};
+use crate::handoff::receipt::Digest;
+use crate::handoff::step::step;
+use crate::handoff::transcript::Said;
+use crate::message::{Id, Speaker};
+use crate::service::clock;
+use crate::service::convert::conversation::pack;
+use crate::service::inference::{Class, InferenceError, Request as ScoreRequest, Scored};
+use crate::service::status::BadField;
+use crate::service::store::{ConversationWrite, Message, Write};
+use crate::signal::{Absence, QuantizedEmbedding};
+use crate::time::Timestamp;
+
+/// How often a write may turn out not to follow what is stored: each time one who left had a write under way.
+const CONFLICTS_MAX: usize = 4;
+/// The share of the caller's time that is kept for the disk, and the most of it.
+const STORING_SHARE: u32 = 4;
+const STORING_MAX: Duration = Duration::from_millis(50);
+
+/// Something that is about to happen to a conversation.
+struct Happening {
+    body: Body,
+    at: Timestamp,
+    message: Option<Message>,
+    text: Option<String>,
+    request: Option<Request>,
+    /// The signals as the answer holds them.
+    signals: Vec<u8>,
+    /// What it changes of the customer.
+    change: Option<Changed>,
+    /// Whose the conversation is, where that is said now.
+    customer: Option<Id>,
+    opens: bool,
+}
+
+impl Happening {
+    fn of(body: Body, at: Timestamp) -> Self {
+        let (signals, opens) = (Vec::new(), false);
+        Self { body, at, message: None, text: None, request: None, signals, change: None, customer: None, opens }
+    }
+}
+
+/// Does it again where the state was stale.
+async fn again<T, F: Future<Output = Result<T, MemoryError>>>(run: impl Fn() -> F) -> Result<T, MemoryError> {
+    for _ in 0..CONFLICTS_MAX {
+        match run().await {
+            Err(error) if error.is_conflict() => {}
+            result => return result,
+        }
+    }
+    run().await
+}
+
+/// What lies ahead of the clock counts as now: a time of the year 9999 would stop the conversation's clock.
+fn not_after(at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    at.map_or(now, |at| at.min(now))
+}
+
+impl Memory {
+    /// Takes a message and decides.
+    pub async fn observe(&self, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+        again(|| self.observe_once(request, deadline)).await
+    }
+
+    async fn observe_once(&self, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+        let slot = self.conversations.get(&request.conversation);
+        let mut place = before(deadline, slot.lock()).await?;
+        let talk = self.talk(&mut place, &request.conversation).await?;
+        if talk.erased {
+            return Err(erased());
+        }
+        let digest = text_digest(&request.conversation, &request.message, request.speaker, &request.text);
+        let expected = talk.conversation.messages.saturating_add(1);
+        if request.sequence < expected {
+            return self.repeated(request, digest).await;
+        }
+        check_message(talk, request, expected)?;
+        // Only who asks for something opens a closed conversation: "was that helpful?" of the bot does not.
+        let opens = request.speaker == Speaker::Customer && talk.status != Status::Open;
+        let returns = opens && talk.conversation.handoff.is_some() && talk.outcome() != Some(Outcome::Idle);
+        let current = self.current();
+        let (signals, packed) = self.signals(&current, request, talk.bot_text.clone(), deadline).await?;
+        let at = not_after(request.at, clock::wall());
+        if returns {
+            // The person's part ended with the conversation.
+            let returned = Happening { opens: true, ..Happening::of(Body::Returned, at) };
+            self.deliver(&mut place, &current, returned).await?;
+        }
+        let said = Said {
+            id: request.message.clone(),
+            speaker: request.speaker,
+            text: request.text.clone(),
+            confidence: request.bot_confidence,
+            proposal: request.proposal,
+            unscored: None,
+        };
+        let observation = said.observation(request.sequence, signals, &current.edition.policy);
+        let happening = Happening {
+            message: Some(Message { sequence: request.sequence, id: said.id, text_digest: digest }),
+            text: Some(said.text),
+            signals: packed,
+            customer: request.customer.clone(),
+            opens,
+            ..Happening::of(Body::Message(observation), at)
+        };
+        self.deliver(&mut place, &current, happening).await
+    }
+
+    /// What was answered to a message before.
+    async fn repeated(&self, request: &Observe, digest: [u8; 32]) -> Result<Answered, MemoryError> {
+        let (id, sequence) = (request.conversation.clone(), request.sequence);
+        let row = self.reading(move |store, _| Ok(store.message(&id, sequence)?)).await?.ok_or_else(erased)?;
+        let message = row.message.as_ref().ok_or_else(erased)?;
+        if message.id != request.message {
+            let what = format!("found another message under {sequence}");
+            return Err(MemoryError::AlreadyExists(BadField::new("sequence", what)));
+        }
+        if message.text_digest != digest {
+            let what = "found another text or speaker under this message's id than before";
+            return Err(MemoryError::AlreadyExists(BadField::new("text", what)));
+        }
+        self.reading(move |_, editions| Ok(answered(editions, &row)?.1)).await
+    }
+
+    /// The signals of a message, as decisions read them and as the answer holds them, or why there are none.
+    async fn signals(
+        &self,
+        current: &Current,
+        request: &Observe,
+        bot_text: Option<String>,
+        deadline: Option<Instant>,
+    ) -> Result<(Result<MessageSignals, Unscored>, Vec<u8>), MemoryError> {
+        if request.speaker == Speaker::Agent {
+            return Ok((Err(Unscored::NotAsked), Vec::new()));
+        }
+        let proposal = bot_text.filter(|text| request.speaker == Speaker::Customer && !text.trim().is_empty());
+        match self.score(request.text.clone(), proposal, deadline).await? {
+            Err(unscored) => {
+                self.metrics.unscored(unscored);
+                Ok((Err(unscored), Vec::new()))
+            }
+            Ok(scored) => {
+                let mut signals = current.observer.signals(&scored.signals);
+                if !self.settings.keep_text {
+                    signals.embedding = Err(Absence::NotKept);
+                }
+                Ok((Ok(signals), pack(&scored.signals)))
+            }
+        }
+    }
+
+    /// Scores a text in time, or says why not.
+    async fn score(
+        &self,
+        text: String,
+        proposal: Option<String>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Scored, Unscored>, MemoryError> {
+        let now = clock::now();
+        let scored_by = now + self.settings.score_timeout;
+        let stored_by = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(now);
+            deadline - (left / STORING_SHARE).min(STORING_MAX)
+        });
+        let deadline = Some(stored_by.map_or(scored_by, |deadline| deadline.min(scored_by)));
+        match self.scheduler.score(ScoreRequest { text, proposal, class: Class::Live, deadline }).await {
+            Ok(scored) => Ok(Ok(scored)),
+            Err(InferenceError::Overloaded { .. } | InferenceError::Expired) => Ok(Err(Unscored::Late)),
+            Err(InferenceError::Failed(_) | InferenceError::WorkerLost) => Ok(Err(Unscored::Failed)),
+            Err(InferenceError::Closed) => Err(MemoryError::Closed),
+        }
+    }
+
+    /// Takes something that the customer did elsewhere. What it led to is told where a conversation heard of it.
+    pub async fn record_event(&self, event: &RecordEvent, deadline: Option<Instant>) -> Result<Option<Answered>, MemoryError> {
+        let content = Key::of(&(&event.customer, &event.kind, &event.name, event.at));
+        let request = Request { id: Key::of(&event.id), content };
+        let at = not_after(event.at, clock::wall());
+        let what = Changed::Event(Event { at, kind: event.kind.clone(), name: event.name.clone() });
+        match &event.conversation {
+            Some(conversation) => {
+                again(|| self.event_of_conversation(conversation, event, request, what.clone(), deadline)).await.map(Some)
+            }
+            None => again(|| self.event_of_customer(event, request, what.clone(), at, deadline)).await.map(|()| None),
+        }
+    }
+
+    async fn event_of_conversation(
+        &self,
+        conversation: &Id,
+        event: &RecordEvent,
+        request: Request,
+        what: Changed,
+        deadline: Option<Instant>,
+    ) -> Result<Answered, MemoryError> {
+        let slot = self.conversations.get(conversation);
+        let mut place = before(deadline, slot.lock()).await?;
+        let talk = self.talk(&mut place, conversation).await?;
+        if let Some(answer) = self.known_request(talk, request, "event_id").await? {
+            return Ok(answer);
+        }
+        check_customer(talk, event.customer.as_ref())?;
+        if event.customer.is_none() && talk.customer.is_none() {
+            return Err(MemoryError::refused("customer_id", "nobody is known as the customer of the conversation; say who it is"));
+        }
+        let Changed::Event(happened) = &what else { return Err(MemoryError::Internal("an event is an event")) };
+        let at = happened.at;
+        let body = Body::Event { kind: event.kind.clone() };
+        let happening =
+            Happening { request: Some(request), change: Some(what), customer: event.customer.clone(), ..Happening::of(body, at) };
+        self.deliver(&mut place, &self.current(), happening).await
+    }
+
+    async fn event_of_customer(
+        &self,
+        event: &RecordEvent,
+        request: Request,
+        what: Changed,
+        at: Timestamp,
+        deadline: Option<Instant>,
+    ) -> Result<(), MemoryError> {
+        let customer = event.customer.as_ref();
+        let id = customer.ok_or_else(|| BadField::new("customer_id", "found nothing, expected it or a conversation_id"))?;
+        let slot = self.customers.get(id);
+        let mut place = before(deadline, slot.lock()).await?;
+        let known = self.known(&mut place, id).await?;
+        if known.requests.find(request).map_err(|()| known_otherwise("event_id"))?.is_some() {
+            return Ok(());
+        }
+        let mut known = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
+        let write = known.change(id, what, Some(request), at);
+        self.store.append(write)?.await?;
+        *place = Some(known);
+        Ok(())
+    }
+
+    /// Takes what the backend looked up.
+    pub async fn put_facts(&self, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+        again(|| self.put_facts_once(put, deadline)).await
+    }
+
+    async fn put_facts_once(&self, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+        let contacts: Vec<_> = put.contacts.iter().map(|contact| (&contact.id, contact.at, &contact.text, contact.resolved)).collect();
+        let content = Key::of(&(&put.customer, &put.facts, contacts, put.fetched));
+        let request = Request { id: Key::of(&put.id), content };
+        let slot = self.conversations.get(&put.conversation);
+        let mut place = before(deadline, slot.lock()).await?;
+        let talk = self.talk(&mut place, &put.conversation).await?;
+        if let Some(answer) = self.known_request(talk, request, "lookup_id").await? {
+            return Ok(answer);
+        }
+        check_customer(talk, put.customer.as_ref())?;
+        if !put.contacts.is_empty() && put.customer.is_none() && talk.customer.is_none() {
+            return Err(MemoryError::refused("customer_id", "nobody is known as the customer of the conversation; say who it is"));
+        }
+        let now = clock::wall();
+        let mut contacts = Vec::with_capacity(put.contacts.len());
+        for contact in &put.contacts {
+            contacts.push(self.past_contact(contact, now, deadline).await?);
+        }
+        let at = not_after(put.fetched, now);
+        let happening = Happening {
+            request: Some(request),
+            change: (!contacts.is_empty()).then_some(Changed::Contacts(contacts)),
+            customer: put.customer.clone(),
+            ..Happening::of(Body::Facts(put.facts.clone().fetched(at)), at)
+        };
+        self.deliver(&mut place, &self.current(), happening).await
+    }
+
+    async fn past_contact(&self, contact: &PastContact, now: Timestamp, deadline: Option<Instant>) -> Result<Contact, MemoryError> {
+        let text = contact.text.clone().filter(|_| self.settings.keep_text);
+        let issue = match text {
+            Some(text) => self.score(text, None, deadline).await?.ok().and_then(|scored| scored.signals.embedding.as_ref().ok().cloned()),
+            None => None,
+        };
+        let issue = issue.as_ref().map(QuantizedEmbedding::new);
+        Ok(Contact { conversation: contact.id.clone(), at: contact.at.min(now), issue, resolved: contact.resolved })
+    }
+
+    /// What was answered to an event or a lookup before.
+    async fn known_request(&self, talk: &Talk, request: Request, field: &str) -> Result<Option<Answered>, MemoryError> {
+        if talk.erased {
+            return Err(erased());
+        }
+        let Some(ordinal) = talk.requests.find(request).map_err(|()| known_otherwise(field))? else { return Ok(None) };
+        let id = talk.conversation.id.clone();
+        let read = self.reading(move |store, editions| {
+            let row = store.rows(&id, ordinal - 1, 1)?.pop().ok_or_else(not_found)?;
+            Ok(answered(editions, &row)?.1)
+        });
+        read.await.map(Some)
+    }
+
+    /// Ends a conversation; gives since when it is ended.
+    pub async fn close_conversation(&self, id: &Id, outcome: Outcome) -> Result<Timestamp, MemoryError> {
+        again(|| self.close_once(id, outcome, None)).await.map(|at| at.unwrap_or_default())
+    }
+
+    /// Ends a conversation in which nothing happened since a time; `None` where something did.
+    pub(super) async fn close_idle(&self, id: &Id, since: Timestamp) -> Result<Option<Timestamp>, MemoryError> {
+        again(|| self.close_once(id, Outcome::Idle, Some(since))).await
+    }
+
+    async fn close_once(&self, id: &Id, outcome: Outcome, idle_since: Option<Timestamp>) -> Result<Option<Timestamp>, MemoryError> {
+        let slot = self.conversations.get(id);
+        let mut place = slot.lock().await;
+        let talk = self.talk(&mut place, id).await?;
+        if !talk.exists {
+            return Err(not_found());
+        }
+        if talk.erased {
+            return Err(erased());
+        }
+        if idle_since.is_some_and(|since| talk.status != Status::Open || talk.conversation.last >= since) {
+            return Ok(None);
+        }
+        if let Status::Closed { at, outcome: before } = &talk.status {
+            match Outcome::of(before) {
+                Some(before) if before == outcome => return Ok(Some(*at)),
+                Some(Outcome::Idle) => {}
+                _ => return Err(MemoryError::refused("outcome", format!("the conversation was closed as {before}"))),
+            }
+        }
+        let now = clock::wall();
+        let mut talk = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
+        talk.status = Status::Closed { at: now, outcome: outcome.as_str().to_owned() };
+        let part = ConversationWrite { status: Some(talk.status.clone()), ..ConversationWrite::new(id.clone()) };
+        let customer = talk.customer.clone().filter(|_| talk.conversation.customer_turns > 0);
+        let slot = customer.as_ref().map(|customer| (customer, self.customers.get(customer)));
+        match &slot {
+            None => self.store.append(part)?.await?,
+            Some((customer, slot)) => {
+                let mut customer_place = slot.lock().await;
+                self.known(&mut customer_place, customer).await?;
+                let mut known = customer_place.take().ok_or(MemoryError::Internal("a place is empty"))?;
+                let contact = contact(&talk.conversation, &self.current(), outcome.resolved());
+                let change = known.change(customer, Changed::Contacts(vec![contact]), None, now);
+                self.store.append(Write { conversation: Some(part), customer: Some(change) })?.await?;
+                *customer_place = Some(known);
+            }
+        }
+        *place = Some(talk);
+        Ok(Some(now))
+    }
+
+    /// Takes what the customer gave a conversation, 1 to 5.
+    pub async fn record_satisfaction(&self, id: &Id, score: u32) -> Result<(), MemoryError> {
+        let slot = self.conversations.get(id);
+        let mut place = slot.lock().await;
+        let talk = self.talk(&mut place, id).await?;
+        if !talk.exists {
+            return Err(not_found());
+        }
+        if talk.erased {
+            return Err(erased());
+        }
+        self.store.append(ConversationWrite { satisfaction: Some(score), ..ConversationWrite::new(id.clone()) })?.await?;
+        Ok(())
+    }
+
+    /// Takes all content of a customer out of the store; gives conversations and inputs.
+    pub async fn erase(&self, customer: &Id) -> Result<(u64, u64), MemoryError> {
+        let id = customer.clone();
+        let conversations = self.reading(move |store, _| Ok(store.customer_conversations(&id, usize::MAX)?)).await?;
+        let erased = self.store.erase(vec![customer.clone()])?.await?;
+        // What is still cached could not be stored any more, but it could be told.
+        for id in conversations {
+            if let Some(slot) = self.conversations.peek(&id) {
+                *slot.lock().await = None;
+            }
+        }
+        if let Some(slot) = self.customers.peek(customer) {
+            *slot.lock().await = None;
+        }
+        Ok((erased.conversations, erased.rows))
+    }
+
+    /// Decides, stores, and answers. The place is empty while that goes on, and stays so where it fails.
+    async fn deliver(&self, place: &mut Option<Talk>, current: &Current, happening: Happening) -> Result<Answered, MemoryError> {
+        let mut talk = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
+        let policy = &current.edition.policy;
+        let newly_known = happening.customer.clone().filter(|_| talk.customer.is_none());
+        talk.customer = talk.customer.take().or(happening.customer);
+        let slot = talk.customer.as_ref().map(|id| (id, self.customers.get(id)));
+        let mut customer_place = match &slot {
+            Some((id, slot)) => {
+                let mut place = slot.lock().await;
+                self.known(&mut place, id).await?;
+                Some(place)
+            }
+            None => None,
+        };
+        let mut known = customer_place.as_mut().and_then(|place| place.take());
+        let mut change = None;
+        if let (Some(what), Some(known), Some((id, _))) = (happening.change, &mut known, &slot) {
+            change = Some(known.change(id, what, None, happening.at));
+        }
+        let customer = known.as_ref().map(|known| &known.customer);
+        let readings = policy.read_customer(&talk.conversation, customer, &happening.body, happening.at);
+        let stored =
+            StoredInput { request: happening.request, input: Input { at: happening.at, body: happening.body, customer: readings } };
+        let done = step(policy, talk.conversation, &stored.input);
+        talk.conversation = done.conversation;
+        let ordinal = talk.conversation.inputs;
+        let is_snapshot = ordinal.is_multiple_of(SNAPSHOT_EVERY);
+        if let (None, Some(known), Some((id, _)), Body::Message(_)) = (&change, &mut known, &slot, &stored.input.body) {
+            let refresh = is_snapshot || !done.effects.is_empty();
+            let due = contact_due(&known.customer, &talk.conversation, current, refresh, happening.opens);
+            change = due.map(|contact| known.change(id, Changed::Contacts(vec![contact]), None, happening.at));
+        }
+        if change.is_none() {
+            // Others of this customer need not wait for the disk.
+            if let Some(mut place) = customer_place.take() {
+                *place = known.take();
+            }
+        }
+        if let Some(request) = stored.request {
+            talk.requests.take(request, ordinal);
+        }
+        let answer = Answer {
+            policy: policy.digest,
+            decision: done.decision,
+            owner: talk.conversation.owner(),
+            epoch: talk.conversation.epoch(),
+            at: done.receipt.at,
+            signals: happening.signals,
+        };
+        if happening.opens {
+            talk.status = Status::Open;
+        }
+        let part = ConversationWrite {
+            row: Some(Row {
+                ordinal,
+                at: answer.at,
+                activity: matches!(stored.input.body, Body::Message(_) | Body::Event { .. }),
+                input: encode(&stored),
+                receipt: *talk.conversation.chain.bytes(),
+                answer: encode(&answer),
+                message: happening.message,
+                text: happening.text.clone().filter(|_| self.settings.keep_text),
+            }),
+            // As `Snapshot` is written.
+            snapshot: is_snapshot.then(|| encode(&(&talk.conversation, &talk.requests))),
+            customer: newly_known,
+            status: happening.opens.then_some(Status::Open),
+            satisfaction: None,
+            id: talk.conversation.id.clone(),
+        };
+        self.store.append(Write { conversation: Some(part), customer: change })?.await?;
+        self.metrics.decided(answer.decision.action);
+        if let Some(mut place) = customer_place {
+            *place = known;
+        }
+        talk.exists = true;
+        let mut unscored = None;
+        if let Body::Message(observation) = &stored.input.body {
+            unscored = observation.signals.as_ref().err().copied();
+            talk.ids.insert(Key::of(&observation.id));
+            if observation.speaker == Speaker::Bot {
+                talk.bot_text = happening.text;
+            }
+        }
+        let receipt = Digest::from_bytes(*talk.conversation.chain.bytes());
+        *place = Some(talk);
+        Ok(Answered { edition: std::sync::Arc::clone(&current.edition), answer, receipt, unscored })
+    }
+}
+
+impl Talk {
+    fn outcome(&self) -> Option<Outcome> {
+        match &self.status {
+            Status::Open => None,
+            Status::Closed { outcome, .. } => Outcome::of(outcome),
+        }
+    }
+}
+
+fn known_otherwise(field: &str) -> MemoryError {
+    MemoryError::AlreadyExists(BadField::new(field, "found other content under it than before"))
+}
+
+fn check_customer(talk: &Talk, said: Option<&Id>) -> Result<(), MemoryError> {
+    match (&talk.customer, said) {
+        (Some(known), Some(said)) if known != said => Err(MemoryError::refused("customer_id", "the conversation is another customer's")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a message is the next.
+fn check_message(talk: &Talk, request: &Observe, expected: u32) -> Result<(), MemoryError> {
+    if request.sequence > expected {
+        return Err(MemoryError::Gap { expected, found: request.sequence });
+    }
+    if talk.ids.contains(&Key::of(&request.message)) {
+        let what = "an earlier message of the conversation has this id";
+        return Err(MemoryError::AlreadyExists(BadField::new("message_id", what)));
+    }
+    if expected > MESSAGES_MAX {
+        let what = format!("the conversation has {MESSAGES_MAX} messages, which is the most; begin another");
+        return Err(MemoryError::refused("conversation_id", what));
+    }
+    check_customer(talk, request.customer.as_ref())
+}
+
+/// The conversation as one of the customer's contacts.
+fn contact(conversation: &Conversation, current: &Current, resolved: Option<bool>) -> Contact {
+    Contact {
+        conversation: conversation.id.clone(),
+        at: conversation.started.unwrap_or(conversation.last),
+        issue: conversation.issue(&current.edition.policy.vocabulary),
+        resolved,
+    }
+}
+
+/// Whether other conversations must hear of this one: when the customer says something first, when it becomes known what it is about, when that has changed
+/// and something is written anyway, and when a closed one is opened.
+fn contact_due(customer: &Customer, conversation: &Conversation, current: &Current, refresh: bool, opens: bool) -> Option<Contact> {
+    if conversation.customer_turns == 0 {
+        return None;
+    }
+    let now = contact(conversation, current, None);
+    let due = match customer.contact_of(&conversation.id) {
+        None => true,
+        Some(before) => (before.issue.is_none() && now.issue.is_some()) || opens || (refresh && before.issue != now.issue),
+    };
+    due.then_some(now)
+}

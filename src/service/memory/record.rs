@@ -1,0 +1,171 @@
+//! What the store holds of inputs, answers and states, as bytes: a format number, then the value in the format of journals.
+//!
+//! A value of another format, or with bytes left over, is not read at all.
+
+use std::collections::VecDeque;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::handoff::conversation::{Conversation, Owner};
+use crate::handoff::customer::{Contact, Customer, Event};
+use crate::handoff::decision::Decision;
+use crate::handoff::input::Input;
+use crate::handoff::receipt::Digest;
+use crate::message::{Id, Speaker};
+use crate::time::Timestamp;
+
+/// The format that this program writes.
+const FORMAT: u8 = 1;
+/// Events and lookups of a conversation, or events of a customer, that are known again.
+const REQUESTS_MAX: usize = 512;
+
+/// The bytes of a value.
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![FORMAT]).expect("plain values in memory are written without fail")
+}
+
+/// The value of some bytes, if these are such bytes and nothing else.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (format, bytes) = bytes.split_first()?;
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    (*format == FORMAT && rest.is_empty()).then_some(value)
+}
+
+/// By what something is known again: the first half of a SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Key([u8; 16]);
+
+impl Key {
+    pub(super) fn of(value: &impl Serialize) -> Self {
+        let digest = Digest::of_value(value);
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.bytes()[..16]);
+        Self(key)
+    }
+}
+
+/// An event or a lookup: its id, and all that it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) id: Key,
+    pub(super) content: Key,
+}
+
+/// The requests that are known again, each with the input that it was; the oldest go first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Requests(VecDeque<(Request, u64)>);
+
+impl Requests {
+    pub(super) fn take(&mut self, request: Request, ordinal: u64) {
+        if self.0.len() == REQUESTS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((request, ordinal));
+    }
+
+    /// The input that a request was; an error where its id is known with other content.
+    pub(super) fn find(&self, request: Request) -> Result<Option<u64>, ()> {
+        match self.0.iter().rev().find(|(known, _)| known.id == request.id) {
+            Some((known, ordinal)) if known.content == request.content => Ok(Some(*ordinal)),
+            Some(_) => Err(()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// An input as a row holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct StoredInput {
+    /// The event or lookup that it was, if it was one.
+    pub(super) request: Option<Request>,
+    pub(super) input: Input,
+}
+
+/// What was answered to an input, as a row holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Digest of the policy that decided.
+    pub policy: Digest,
+    /// What it decided.
+    pub decision: Decision,
+    /// Who may speak then.
+    pub owner: Owner,
+    /// Epoch of the owner.
+    pub epoch: u64,
+    /// When the input counts as having happened.
+    pub at: Timestamp,
+    /// The signals of the contract, packed by [`convert::conversation`](crate::service::convert::conversation); empty where there are none.
+    pub signals: Vec<u8>,
+}
+
+/// A state as a snapshot holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    pub(super) conversation: Conversation,
+    pub(super) requests: Requests,
+}
+
+/// What is known of a customer as a snapshot holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CustomerSnapshot {
+    /// The model whose vectors these are.
+    pub(super) model: Key,
+    pub(super) customer: Customer,
+    pub(super) requests: Requests,
+}
+
+/// One change of a customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CustomerChange {
+    /// The model whose vectors these are.
+    pub(super) model: Key,
+    pub(super) request: Option<Request>,
+    pub(super) what: Changed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Changed {
+    Event(Event),
+    Contacts(Vec<Contact>),
+}
+
+impl Changed {
+    pub(super) fn apply(&self, customer: &mut Customer) {
+        match self {
+            Self::Event(event) => customer.record(event.clone()),
+            Self::Contacts(contacts) => contacts.iter().for_each(|contact| customer.contact(contact.clone())),
+        }
+    }
+}
+
+/// By what the text of a message is known again. Who has the digests alone cannot try texts on several messages at once.
+pub(super) fn text_digest(conversation: &Id, message: &Id, speaker: Speaker, text: &str) -> [u8; 32] {
+    *Digest::of_value(&(conversation, message, speaker, text)).bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_another_format_are_not_read() {
+        let bytes = encode(&(7u32, "x"));
+        assert_eq!(decode::<(u32, String)>(&bytes), Some((7, "x".to_owned())));
+        for wrong in [&bytes[1..], &[&bytes[..], &[0]].concat(), &bytes[..2], &[], &[2, 7, 1, b'x']] {
+            assert_eq!(decode::<(u32, String)>(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_known_by_id_and_content() {
+        let request = |id: &str, content: u32| Request { id: Key::of(&id), content: Key::of(&content) };
+        let mut requests = Requests::default();
+        requests.take(request("a", 1), 4);
+        assert_eq!(requests.find(request("a", 1)), Ok(Some(4)));
+        assert_eq!(requests.find(request("a", 2)), Err(()));
+        assert_eq!(requests.find(request("b", 1)), Ok(None));
+        (0..REQUESTS_MAX as u64).for_each(|n| requests.take(request(&n.to_string(), 0), n));
+        assert_eq!(requests.find(request("a", 1)), Ok(None), "the oldest are forgotten");
+    }
+}
