@@ -7,17 +7,17 @@
 //!
 //! `-- --test` runs a few rows. An argument is the folder on whose disk it runs.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use baton::message::Id;
-use baton::service::clock::Stopwatch;
 use baton::service::store::{ConversationWrite, Limits, Message, Row, Store};
 use baton::time::Timestamp;
-use tokio::sync::oneshot;
+
+#[path = "bare_loop.rs"]
+mod bare_loop;
+
+use bare_loop::{Measured, bare_loop, tasks};
 
 /// Rows that are on their way at once.
 const APPENDERS: u64 = 64;
@@ -34,29 +34,6 @@ const SNAPSHOT_EVERY: u64 = 16;
 const SNAPSHOT_BYTES: usize = 6_000;
 /// Times that both run.
 const ROUNDS: usize = 5;
-
-/// What a run gave.
-struct Measured {
-    rows: u64,
-    seconds: f64,
-    waits: Vec<Duration>,
-}
-
-impl Measured {
-    fn of(elapsed: Duration, waits: Vec<Vec<Duration>>) -> Self {
-        let mut waits = waits.concat();
-        waits.sort_unstable();
-        Self { rows: waits.len() as u64, seconds: elapsed.as_secs_f64(), waits }
-    }
-
-    fn per_second(&self) -> f64 {
-        self.rows as f64 / self.seconds
-    }
-
-    fn wait_ms(&self, share: f64) -> f64 {
-        self.waits[((self.waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
-    }
-}
 
 /// The row of an appender: conversations follow one another.
 fn write(appender: u64, number: u64) -> ConversationWrite {
@@ -91,34 +68,10 @@ fn bytes(appender: u64, number: u64) -> Vec<u8> {
     [parts.concat(), row.text.unwrap_or_default().into_bytes(), write.snapshot.unwrap_or_default()].concat()
 }
 
-/// Runs the appenders, each with one row on its way.
-fn appenders<F>(rows: u64, append: impl Fn(u64, u64) -> F + Copy + Send + Sync + 'static) -> Measured
-where
-    F: Future<Output = ()> + Send,
-{
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
-    let stopwatch = Stopwatch::start();
-    let waits = runtime.block_on(async {
-        let one = |appender: u64| async move {
-            let mut waits = Vec::with_capacity(usize::try_from(rows).unwrap_or_default());
-            for number in 0..rows {
-                let waiting = Stopwatch::start();
-                append(appender, number).await;
-                waits.push(waiting.elapsed());
-            }
-            waits
-        };
-        let tasks: Vec<_> = (0..APPENDERS).map(|appender| tokio::spawn(one(appender))).collect();
-        futures::future::join_all(tasks).await
-    });
-    let elapsed = stopwatch.elapsed();
-    Measured::of(elapsed, waits.into_iter().map(|waits| waits.expect("an appender ends")).collect())
-}
-
 fn through_the_store(folder: &Path, rows: u64) -> (Measured, u64) {
     // Leaked, so that tasks may hold it; the folder is closed and goes with the bench.
     let store: &'static Store = Box::leak(Box::new(Store::open(folder, Limits::default()).expect("the store opens")));
-    let measured = appenders(rows, move |appender, number| async move {
+    let measured = tasks(APPENDERS, rows, move |appender, number| async move {
         store.append(write(appender, number)).expect("the queue has room").await.expect("the row is stored");
     });
     let commits = store.progress().commits;
@@ -128,30 +81,6 @@ fn through_the_store(folder: &Path, rows: u64) -> (Measured, u64) {
 
 fn measured_rows_per(commits: u64, rows: u64) -> u64 {
     rows / commits.max(1)
-}
-
-type Waiting = (Vec<u8>, oneshot::Sender<()>);
-
-fn through_a_bare_loop(folder: &Path, rows: u64) -> Measured {
-    let (sender, receiver) = mpsc::channel::<Waiting>();
-    let mut file = File::create(folder.join("bare")).expect("a file");
-    let thread = std::thread::spawn(move || {
-        while let Ok(first) = receiver.recv() {
-            let (bytes, waiting): (Vec<_>, Vec<_>) = std::iter::once(first).chain(receiver.try_iter()).unzip();
-            file.write_all(&bytes.concat()).expect("the bytes are written");
-            file.sync_data().expect("the bytes are on the disk");
-            waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap_or_default());
-        }
-    });
-    let sender: &'static mpsc::Sender<Waiting> = Box::leak(Box::new(sender));
-    let measured = appenders(rows, move |appender, number| async move {
-        let (answer, pending) = oneshot::channel();
-        sender.send((bytes(appender, number), answer)).expect("the loop runs");
-        pending.await.expect("the loop answers");
-    });
-    // The sender is leaked: the thread waits for more until the bench ends.
-    drop(thread);
-    measured
 }
 
 #[expect(clippy::print_stdout, reason = "a bench says what it measured")]
@@ -164,13 +93,10 @@ fn main() {
     let mut shares = Vec::new();
     for _ in 0..rounds {
         let place = tempfile::tempdir_in(disk).expect("a folder");
-        let bare = through_a_bare_loop(place.path(), rows);
+        let bare = bare_loop(place.path(), APPENDERS, rows, bytes);
         let (store, per_commit) = through_the_store(&place.path().join("store"), rows);
         let file = std::fs::metadata(place.path().join("store/baton.db")).expect("the database is there").len();
-        for (name, measured) in [("bare loop", &bare), ("store", &store)] {
-            let (p50, p99, most) = (measured.wait_ms(0.5), measured.wait_ms(0.99), measured.wait_ms(1.0));
-            println!("{name:<10} {:>7.0} rows/s   p50 {p50:.2} ms   p99 {p99:.2} ms   most {most:.1} ms", measured.per_second());
-        }
+        println!("{}\n{}", bare.told("bare loop", "rows"), store.told("store", "rows"));
         println!("           {per_commit} rows a commit, {} bytes of database a row", file / store.rows);
         shares.push(store.per_second() / bare.per_second());
     }

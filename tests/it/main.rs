@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected shall stop where it stands")]
 
 mod commands;
+mod crash;
 mod decisions;
 mod layers;
 mod malformed_input;

@@ -54,7 +54,7 @@ fn tiny() -> Scorer {
     load(Path::new(TINY), &open_device(DeviceChoice::Cpu).unwrap()).unwrap()
 }
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT, future).await.unwrap_or_else(|_| panic!("{what}: nothing within {WAIT:?}"))
 }
 
@@ -1040,9 +1040,9 @@ async fn a_drain_ends_at_its_deadline_although_the_engine_hangs() {
 // ---------------------------------------------------------------- the binary
 
 /// `baton serve`, killed with the test.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     metrics: Option<SocketAddr>,
 }
 
@@ -1067,7 +1067,7 @@ impl Daemon {
         Self::spawn(serve(place, arguments))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -1091,8 +1091,14 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Sends SIGTERM; gives the exit code and stderr.
-    fn terminate(mut self) -> (Option<i32>, String) {
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let mut stderr = String::new();
@@ -1123,8 +1129,7 @@ async fn a_unix_socket_is_served_once_and_taken_over_from_a_server_that_is_gone(
     Run::of(serve(&place, &arguments), b"").failure(&["another server listens there", socket.to_str().unwrap()]);
     daemon.client().await.score(request("hello")).await.unwrap();
 
-    daemon.child.kill().unwrap();
-    daemon.child.wait().unwrap();
+    daemon.kill();
     assert!(socket.exists(), "a server that was killed leaves its socket");
     let next = Daemon::start(&place, &arguments);
     next.client().await.score(request("hello")).await.unwrap();
