@@ -77,6 +77,11 @@ impl Customer {
         self.contacts.iter().rev().find(|contact| contact.conversation == *conversation)
     }
 
+    /// Whether a contact of this time would be remembered, and not be the first to go.
+    pub fn has_room_for(&self, at: Timestamp) -> bool {
+        self.contacts.len() < CONTACTS_MAX || self.contacts.front().is_some_and(|oldest| oldest.at < at)
+    }
+
     /// The contacts, oldest first.
     pub fn all_contacts(&self) -> impl DoubleEndedIterator<Item = &Contact> {
         self.contacts.iter()

@@ -4,8 +4,10 @@
 //! a repeat is answered as before, a gap refused; the message is scored, within a bound of time; the customer is read; the policy decides; the row goes to
 //! the [store](super::store), and once it is durable the answer leaves and the place is free.
 //!
-//! What is cached is only a copy: whatever fails after the policy decided drops it, and so does a caller who leaves; the next who comes reads the store. Where
-//! a write of one who left was still under way, the store refuses the next as not following, and it is done once more.
+//! What is cached is only a copy: whatever fails after the policy decided drops it, and the next who comes reads the store. Who leaves while they wait or are
+//! scored changes nothing; from the decision on, all is done to its end although the caller has left, so that no write is ever under way for a place that
+//! nobody holds. Where the state was stale all the same (its customer was erased, it was deleted for its age), the store refuses the write as not following, and
+//! it is done once more.
 //!
 //! Places of conversations are taken before that of a customer, and never two of a kind.
 //!

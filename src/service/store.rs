@@ -138,7 +138,7 @@ impl Store {
         self.ask(|answer| Job::Write(write, answer))
     }
 
-    /// Deletes conversations that were closed before a time, the oldest first: a few thousand rows, so that others need not wait long. Gives how many it
+    /// Deletes conversations that were closed before a time, or erased and without activity since, the oldest first: a few thousand rows, so that others need not wait long. Gives how many it
     /// took; to be called until that is none.
     pub fn delete_closed(&self, before: Timestamp) -> Result<Pending<u64>, StoreError> {
         self.ask(|answer| Job::DeleteClosed(before, answer))
@@ -193,9 +193,9 @@ impl Store {
         self.readers.read(|connection| reader::message_ids(connection, id))
     }
 
-    /// At most so many open conversations without activity since a time, the idlest first. None is told early; one may be told [`ACTIVITY_PRECISION`] late.
-    pub fn idle(&self, since: Timestamp, limit: usize) -> Result<Vec<Id>, StoreError> {
-        self.readers.read(|connection| reader::idle(connection, since.minus(ACTIVITY_PRECISION), limit))
+    /// At most so many open conversations without activity since a time, the idlest first, without the first `skip`. None is told early; one may be told [`ACTIVITY_PRECISION`] late.
+    pub fn idle(&self, since: Timestamp, skip: usize, limit: usize) -> Result<Vec<Id>, StoreError> {
+        self.readers.read(|connection| reader::idle(connection, since.minus(ACTIVITY_PRECISION), skip, limit))
     }
 
     /// What is known of a customer.

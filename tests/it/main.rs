@@ -7,6 +7,7 @@ mod decisions;
 mod layers;
 mod malformed_input;
 mod malformed_package;
+mod memory;
 mod parity;
 mod policies;
 mod readme;

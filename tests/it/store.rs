@@ -459,7 +459,7 @@ fn idle_conversations_are_told_late_rather_than_early() {
     append(&store, ConversationWrite { status, ..ConversationWrite::new(id("closed")) }).unwrap();
     // Noted only with a later minute.
     append(&store, of("early", Row { at: at(10 * minute + 59_999), ..row("early", 2) })).unwrap();
-    let idle = |since: u64, limit| store.idle(at(since), limit).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let idle = |since: u64, limit| store.idle(at(since), 0, limit).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
     let precision = u64::try_from(ACTIVITY_PRECISION.as_millis()).unwrap();
     assert!(idle(10 * minute + 59_999, 9).is_empty(), "it was active since");
     assert_eq!(idle(10 * minute + precision + 1, 9), ["early"]);

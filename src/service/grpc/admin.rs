@@ -42,7 +42,7 @@ pub async fn reload(memory: &Memory) -> Result<Reloaded, MemoryError> {
 #[tonic::async_trait]
 impl AdminService for Admin {
     async fn reload_policy(&self, _: Request<pb::ReloadPolicyRequest>) -> Result<Response<pb::ReloadPolicyResponse>, Status> {
-        let reloaded = async { reload(memory(self.memory.as_deref())?).await.map_err(Status::from) }.await;
+        let reloaded = async { reload(memory(self.memory.as_ref())?).await.map_err(Status::from) }.await;
         told(&self.metrics, Rpc::ReloadPolicy, reloaded).map(|reloaded| {
             Response::new(pb::ReloadPolicyResponse {
                 policy_digest: reloaded.digest.to_string(),

@@ -36,7 +36,7 @@ impl Conversations {
 }
 
 /// The memory, or why there is none.
-pub(super) fn memory(memory: Option<&Memory>) -> Result<&Memory, Status> {
+pub(super) fn memory(memory: Option<&Arc<Memory>>) -> Result<&Arc<Memory>, Status> {
     let why = "this server has no memory: policy.file or store.data_dir is none";
     memory.ok_or_else(|| Status::failed_precondition(why))
 }
@@ -48,8 +48,8 @@ pub(super) fn told<T>(metrics: &Metrics, rpc: Rpc, result: Result<T, Status>) ->
 }
 
 impl Inner {
-    fn memory(&self) -> Result<&Memory, Status> {
-        memory(self.memory.as_deref())
+    fn memory(&self) -> Result<&Arc<Memory>, Status> {
+        memory(self.memory.as_ref())
     }
 
     async fn observe(&self, request: pb::ObserveRequest, rpc: Rpc, deadline: Option<Instant>) -> Result<pb::ObserveResponse, Status> {

@@ -17,9 +17,9 @@ pub(super) struct Known {
 
 impl Known {
     /// Takes a change; gives what the store must take. What stands here is of no use where the store then does not.
-    pub(super) fn change(&mut self, id: &Id, what: Changed, request: Option<Request>, at: Timestamp) -> CustomerWrite {
+    pub(super) fn change(&mut self, id: &Id, what: Vec<Changed>, request: Option<Request>, at: Timestamp) -> CustomerWrite {
         self.ordinal += 1;
-        what.apply(&mut self.customer);
+        what.iter().for_each(|changed| changed.apply(&mut self.customer));
         if let Some(request) = request {
             self.requests.take(request, self.ordinal);
         }
@@ -49,7 +49,7 @@ fn load(store: &Store, id: &Id, model: Key) -> Result<Known, MemoryError> {
     let Some(stored) = store.customer(id)? else { return Ok(known) };
     let broken = |what: &str| MemoryError::Broken(format!("customer: {what} is not as it was written"));
     if let Some(state) = &stored.snapshot {
-        let snapshot: CustomerSnapshot = decode(state).ok_or_else(|| broken("what is known"))?;
+        let snapshot: CustomerSnapshot = decode(state).map_err(|_| broken("what is known"))?;
         (known.customer, known.requests) = (snapshot.customer, snapshot.requests);
         if snapshot.model != model {
             known.customer.forget_vectors();
@@ -57,11 +57,13 @@ fn load(store: &Store, id: &Id, model: Key) -> Result<Known, MemoryError> {
     }
     let first = stored.ordinal - stored.changes.len() as u64;
     for (place, change) in stored.changes.iter().enumerate() {
-        let mut change: CustomerChange = decode(change).ok_or_else(|| broken("a change"))?;
-        if let (Changed::Contacts(contacts), true) = (&mut change.what, change.model != model) {
-            contacts.iter_mut().for_each(|contact| contact.issue = None);
+        let mut change: CustomerChange = decode(change).map_err(|_| broken("a change"))?;
+        for changed in &mut change.what {
+            if let (Changed::Contacts(contacts), true) = (&mut *changed, change.model != model) {
+                contacts.iter_mut().for_each(|contact| contact.issue = None);
+            }
+            changed.apply(&mut known.customer);
         }
-        change.what.apply(&mut known.customer);
         if let Some(request) = change.request {
             known.requests.take(request, first + place as u64 + 1);
         }

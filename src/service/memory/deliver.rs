@@ -1,5 +1,6 @@
 //! One input from the caller to the disk and back.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::record::{Answer, Changed, Key, Request, StoredInput, encode, text_digest};
@@ -29,6 +30,9 @@ const CONFLICTS_MAX: usize = 4;
 /// The share of the caller's time that is kept for the disk, and the most of it.
 const STORING_SHARE: u32 = 4;
 const STORING_MAX: Duration = Duration::from_millis(50);
+
+/// A place that is held.
+type Held<T> = tokio::sync::OwnedMutexGuard<Option<T>>;
 
 /// Something that is about to happen to a conversation.
 struct Happening {
@@ -71,13 +75,13 @@ fn not_after(at: Option<Timestamp>, now: Timestamp) -> Timestamp {
 
 impl Memory {
     /// Takes a message and decides.
-    pub async fn observe(&self, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+    pub async fn observe(self: &Arc<Self>, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
         again(|| self.observe_once(request, deadline)).await
     }
 
-    async fn observe_once(&self, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+    async fn observe_once(self: &Arc<Self>, request: &Observe, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
         let slot = self.conversations.get(&request.conversation);
-        let mut place = before(deadline, slot.lock()).await?;
+        let mut place = before(deadline, slot.lock_owned()).await?;
         let talk = self.talk(&mut place, &request.conversation).await?;
         if talk.erased {
             return Err(erased());
@@ -94,11 +98,8 @@ impl Memory {
         let current = self.current();
         let (signals, packed) = self.signals(&current, request, talk.bot_text.clone(), deadline).await?;
         let at = not_after(request.at, clock::wall());
-        if returns {
-            // The person's part ended with the conversation.
-            let returned = Happening { opens: true, ..Happening::of(Body::Returned, at) };
-            self.deliver(&mut place, &current, returned).await?;
-        }
+        // The person's part ended with the conversation.
+        let returned = returns.then(|| Happening { opens: true, ..Happening::of(Body::Returned, at) });
         let said = Said {
             id: request.message.clone(),
             speaker: request.speaker,
@@ -116,7 +117,25 @@ impl Memory {
             opens,
             ..Happening::of(Body::Message(observation), at)
         };
-        self.deliver(&mut place, &current, happening).await
+        self.happen(place, current, returned, happening).await
+    }
+
+    /// Lets things happen one after the other, to their end even where the caller leaves: what was decided is stored and known here, or neither.
+    async fn happen(
+        self: &Arc<Self>,
+        mut place: Held<Talk>,
+        current: Arc<Current>,
+        first: Option<Happening>,
+        happening: Happening,
+    ) -> Result<Answered, MemoryError> {
+        let memory = Arc::clone(self);
+        to_the_end(async move {
+            if let Some(first) = first {
+                memory.deliver(&mut place, &current, first).await?;
+            }
+            memory.deliver(&mut place, &current, happening).await
+        })
+        .await
     }
 
     /// What was answered to a message before.
@@ -185,7 +204,7 @@ impl Memory {
     }
 
     /// Takes something that the customer did elsewhere. What it led to is told where a conversation heard of it.
-    pub async fn record_event(&self, event: &RecordEvent, deadline: Option<Instant>) -> Result<Option<Answered>, MemoryError> {
+    pub async fn record_event(self: &Arc<Self>, event: &RecordEvent, deadline: Option<Instant>) -> Result<Option<Answered>, MemoryError> {
         let content = Key::of(&(&event.customer, &event.kind, &event.name, event.at));
         let request = Request { id: Key::of(&event.id), content };
         let at = not_after(event.at, clock::wall());
@@ -199,7 +218,7 @@ impl Memory {
     }
 
     async fn event_of_conversation(
-        &self,
+        self: &Arc<Self>,
         conversation: &Id,
         event: &RecordEvent,
         request: Request,
@@ -207,7 +226,7 @@ impl Memory {
         deadline: Option<Instant>,
     ) -> Result<Answered, MemoryError> {
         let slot = self.conversations.get(conversation);
-        let mut place = before(deadline, slot.lock()).await?;
+        let mut place = before(deadline, slot.lock_owned()).await?;
         let talk = self.talk(&mut place, conversation).await?;
         if let Some(answer) = self.known_request(talk, request, "event_id").await? {
             return Ok(answer);
@@ -221,11 +240,11 @@ impl Memory {
         let body = Body::Event { kind: event.kind.clone() };
         let happening =
             Happening { request: Some(request), change: Some(what), customer: event.customer.clone(), ..Happening::of(body, at) };
-        self.deliver(&mut place, &self.current(), happening).await
+        self.happen(place, self.current(), None, happening).await
     }
 
     async fn event_of_customer(
-        &self,
+        self: &Arc<Self>,
         event: &RecordEvent,
         request: Request,
         what: Changed,
@@ -235,29 +254,33 @@ impl Memory {
         let customer = event.customer.as_ref();
         let id = customer.ok_or_else(|| BadField::new("customer_id", "found nothing, expected it or a conversation_id"))?;
         let slot = self.customers.get(id);
-        let mut place = before(deadline, slot.lock()).await?;
+        let mut place = before(deadline, slot.lock_owned()).await?;
         let known = self.known(&mut place, id).await?;
         if known.requests.find(request).map_err(|()| known_otherwise("event_id"))?.is_some() {
             return Ok(());
         }
-        let mut known = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
-        let write = known.change(id, what, Some(request), at);
-        self.store.append(write)?.await?;
-        *place = Some(known);
-        Ok(())
+        let (memory, id) = (Arc::clone(self), id.clone());
+        to_the_end(async move {
+            let mut known = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
+            let write = known.change(&id, vec![what], Some(request), at);
+            memory.store.append(write)?.await?;
+            *place = Some(known);
+            Ok(())
+        })
+        .await
     }
 
     /// Takes what the backend looked up.
-    pub async fn put_facts(&self, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+    pub async fn put_facts(self: &Arc<Self>, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
         again(|| self.put_facts_once(put, deadline)).await
     }
 
-    async fn put_facts_once(&self, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
+    async fn put_facts_once(self: &Arc<Self>, put: &PutFacts, deadline: Option<Instant>) -> Result<Answered, MemoryError> {
         let contacts: Vec<_> = put.contacts.iter().map(|contact| (&contact.id, contact.at, &contact.text, contact.resolved)).collect();
         let content = Key::of(&(&put.customer, &put.facts, contacts, put.fetched));
         let request = Request { id: Key::of(&put.id), content };
         let slot = self.conversations.get(&put.conversation);
-        let mut place = before(deadline, slot.lock()).await?;
+        let mut place = before(deadline, slot.lock_owned()).await?;
         let talk = self.talk(&mut place, &put.conversation).await?;
         if let Some(answer) = self.known_request(talk, request, "lookup_id").await? {
             return Ok(answer);
@@ -267,10 +290,9 @@ impl Memory {
             return Err(MemoryError::refused("customer_id", "nobody is known as the customer of the conversation; say who it is"));
         }
         let now = clock::wall();
-        let mut contacts = Vec::with_capacity(put.contacts.len());
-        for contact in &put.contacts {
-            contacts.push(self.past_contact(contact, now, deadline).await?);
-        }
+        // Together, so that they take as long as the slowest batches.
+        let contacts = put.contacts.iter().map(|contact| self.past_contact(contact, now, deadline));
+        let contacts = futures::future::try_join_all(contacts).await?;
         let at = not_after(put.fetched, now);
         let happening = Happening {
             request: Some(request),
@@ -278,7 +300,7 @@ impl Memory {
             customer: put.customer.clone(),
             ..Happening::of(Body::Facts(put.facts.clone().fetched(at)), at)
         };
-        self.deliver(&mut place, &self.current(), happening).await
+        self.happen(place, self.current(), None, happening).await
     }
 
     async fn past_contact(&self, contact: &PastContact, now: Timestamp, deadline: Option<Instant>) -> Result<Contact, MemoryError> {
@@ -306,18 +328,22 @@ impl Memory {
     }
 
     /// Ends a conversation; gives since when it is ended.
-    pub async fn close_conversation(&self, id: &Id, outcome: Outcome) -> Result<Timestamp, MemoryError> {
+    pub async fn close_conversation(self: &Arc<Self>, id: &Id, outcome: Outcome) -> Result<Timestamp, MemoryError> {
         again(|| self.close_once(id, outcome, None)).await.map(|at| at.unwrap_or_default())
     }
 
     /// Ends a conversation in which nothing happened since a time; `None` where something did.
-    pub(super) async fn close_idle(&self, id: &Id, since: Timestamp) -> Result<Option<Timestamp>, MemoryError> {
+    pub(super) async fn close_idle(self: &Arc<Self>, id: &Id, since: Timestamp) -> Result<Option<Timestamp>, MemoryError> {
         again(|| self.close_once(id, Outcome::Idle, Some(since))).await
     }
 
-    async fn close_once(&self, id: &Id, outcome: Outcome, idle_since: Option<Timestamp>) -> Result<Option<Timestamp>, MemoryError> {
-        let slot = self.conversations.get(id);
-        let mut place = slot.lock().await;
+    async fn close_once(
+        self: &Arc<Self>,
+        id: &Id,
+        outcome: Outcome,
+        idle_since: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, MemoryError> {
+        let mut place = self.conversations.get(id).lock_owned().await;
         let talk = self.talk(&mut place, id).await?;
         if !talk.exists {
             return Err(not_found());
@@ -335,10 +361,15 @@ impl Memory {
                 _ => return Err(MemoryError::refused("outcome", format!("the conversation was closed as {before}"))),
             }
         }
+        let memory = Arc::clone(self);
+        to_the_end(async move { memory.close_now(&mut place, outcome).await }).await.map(Some)
+    }
+
+    async fn close_now(&self, place: &mut Option<Talk>, outcome: Outcome) -> Result<Timestamp, MemoryError> {
         let now = clock::wall();
         let mut talk = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
         talk.status = Status::Closed { at: now, outcome: outcome.as_str().to_owned() };
-        let part = ConversationWrite { status: Some(talk.status.clone()), ..ConversationWrite::new(id.clone()) };
+        let part = ConversationWrite { status: Some(talk.status.clone()), ..ConversationWrite::new(talk.conversation.id.clone()) };
         let customer = talk.customer.clone().filter(|_| talk.conversation.customer_turns > 0);
         let slot = customer.as_ref().map(|customer| (customer, self.customers.get(customer)));
         match &slot {
@@ -348,19 +379,22 @@ impl Memory {
                 self.known(&mut customer_place, customer).await?;
                 let mut known = customer_place.take().ok_or(MemoryError::Internal("a place is empty"))?;
                 let contact = contact(&talk.conversation, &self.current(), outcome.resolved());
-                let change = known.change(customer, Changed::Contacts(vec![contact]), None, now);
+                let change = known.change(customer, vec![Changed::Contacts(vec![contact])], None, now);
                 self.store.append(Write { conversation: Some(part), customer: Some(change) })?.await?;
                 *customer_place = Some(known);
             }
         }
         *place = Some(talk);
-        Ok(Some(now))
+        Ok(now)
     }
 
     /// Takes what the customer gave a conversation, 1 to 5.
-    pub async fn record_satisfaction(&self, id: &Id, score: u32) -> Result<(), MemoryError> {
-        let slot = self.conversations.get(id);
-        let mut place = slot.lock().await;
+    pub async fn record_satisfaction(self: &Arc<Self>, id: &Id, score: u32) -> Result<(), MemoryError> {
+        again(|| self.record_satisfaction_once(id, score)).await
+    }
+
+    async fn record_satisfaction_once(self: &Arc<Self>, id: &Id, score: u32) -> Result<(), MemoryError> {
+        let mut place = self.conversations.get(id).lock_owned().await;
         let talk = self.talk(&mut place, id).await?;
         if !talk.exists {
             return Err(not_found());
@@ -368,25 +402,28 @@ impl Memory {
         if talk.erased {
             return Err(erased());
         }
-        self.store.append(ConversationWrite { satisfaction: Some(score), ..ConversationWrite::new(id.clone()) })?.await?;
-        Ok(())
+        let (memory, id) = (Arc::clone(self), id.clone());
+        to_the_end(async move {
+            let stored = memory.store.append(ConversationWrite { satisfaction: Some(score), ..ConversationWrite::new(id) })?.await;
+            if stored.is_err() {
+                *place = None;
+            }
+            Ok(stored?)
+        })
+        .await
     }
 
     /// Takes all content of a customer out of the store; gives conversations and inputs.
-    pub async fn erase(&self, customer: &Id) -> Result<(u64, u64), MemoryError> {
-        let id = customer.clone();
-        let conversations = self.reading(move |store, _| Ok(store.customer_conversations(&id, usize::MAX)?)).await?;
-        let erased = self.store.erase(vec![customer.clone()])?.await?;
-        // What is still cached could not be stored any more, but it could be told.
-        for id in conversations {
-            if let Some(slot) = self.conversations.peek(&id) {
-                *slot.lock().await = None;
-            }
-        }
-        if let Some(slot) = self.customers.peek(customer) {
-            *slot.lock().await = None;
-        }
-        Ok((erased.conversations, erased.rows))
+    pub async fn erase(self: &Arc<Self>, customer: &Id) -> Result<(u64, u64), MemoryError> {
+        let (memory, customer) = (Arc::clone(self), customer.clone());
+        to_the_end(async move {
+            let erased = memory.store.erase(vec![customer.clone()])?.await?;
+            // What is still cached could not be stored any more, but it could be told, and it could decide.
+            memory.conversations.forget(|_, talk| talk.customer.as_ref() == Some(&customer)).await;
+            memory.customers.forget(|id, _| *id == customer).await;
+            Ok((erased.conversations, erased.rows))
+        })
+        .await
     }
 
     /// Decides, stores, and answers. The place is empty while that goes on, and stays so where it fails.
@@ -405,11 +442,25 @@ impl Memory {
             None => None,
         };
         let mut known = customer_place.as_mut().and_then(|place| place.take());
-        let mut change = None;
-        if let (Some(what), Some(known), Some((id, _))) = (happening.change, &mut known, &slot) {
-            change = Some(known.change(id, what, None, happening.at));
+        // An event that another conversation of the customer heard of before counts once.
+        let event = happening.request.filter(|_| matches!(happening.body, Body::Event { .. }));
+        let heard = match (event, &known) {
+            (Some(request), Some(known)) => known.requests.find(request).map(|heard| heard.is_some()),
+            _ => Ok(false),
+        };
+        let Ok(heard) = heard else {
+            if let Some(place) = &mut customer_place {
+                **place = known;
+            }
+            *place = Some(talk);
+            return Err(known_otherwise("event_id"));
+        };
+        let mut changes: Vec<Changed> = happening.change.into_iter().filter(|_| !heard && known.is_some()).collect();
+        let mut customer = known.as_ref().map(|known| std::borrow::Cow::Borrowed(&known.customer));
+        for change in &changes {
+            customer.as_mut().map(std::borrow::Cow::to_mut).into_iter().for_each(|customer| change.apply(customer));
         }
-        let customer = known.as_ref().map(|known| &known.customer);
+        let customer = customer.as_deref();
         let readings = policy.read_customer(&talk.conversation, customer, &happening.body, happening.at);
         let stored =
             StoredInput { request: happening.request, input: Input { at: happening.at, body: happening.body, customer: readings } };
@@ -417,11 +468,19 @@ impl Memory {
         talk.conversation = done.conversation;
         let ordinal = talk.conversation.inputs;
         let is_snapshot = ordinal.is_multiple_of(SNAPSHOT_EVERY);
-        if let (None, Some(known), Some((id, _)), Body::Message(_)) = (&change, &mut known, &slot, &stored.input.body) {
-            let refresh = is_snapshot || !done.effects.is_empty();
-            let due = contact_due(&known.customer, &talk.conversation, current, refresh, happening.opens);
-            change = due.map(|contact| known.change(id, Changed::Contacts(vec![contact]), None, happening.at));
+        if happening.opens {
+            talk.status = Status::Open;
         }
+        if let Some(known) = &known {
+            let refresh = is_snapshot || !done.effects.is_empty();
+            let resolved = talk.outcome().and_then(Outcome::resolved);
+            let due = contact_due(&known.customer, &talk.conversation, current, refresh, resolved);
+            changes.extend(due.map(|contact| Changed::Contacts(vec![contact])));
+        }
+        let change = match (&mut known, &slot) {
+            (Some(known), Some((id, _))) if !changes.is_empty() => Some(known.change(id, changes, event, happening.at)),
+            _ => None,
+        };
         if change.is_none() {
             // Others of this customer need not wait for the disk.
             if let Some(mut place) = customer_place.take() {
@@ -439,14 +498,11 @@ impl Memory {
             at: done.receipt.at,
             signals: happening.signals,
         };
-        if happening.opens {
-            talk.status = Status::Open;
-        }
         let part = ConversationWrite {
             row: Some(Row {
                 ordinal,
                 at: answer.at,
-                activity: matches!(stored.input.body, Body::Message(_) | Body::Event { .. }),
+                activity: !matches!(stored.input.body, Body::Timer | Body::Returned),
                 input: encode(&stored),
                 receipt: *talk.conversation.chain.bytes(),
                 answer: encode(&answer),
@@ -476,7 +532,7 @@ impl Memory {
         }
         let receipt = Digest::from_bytes(*talk.conversation.chain.bytes());
         *place = Some(talk);
-        Ok(Answered { edition: std::sync::Arc::clone(&current.edition), answer, receipt, unscored })
+        Ok(Answered { edition: Arc::clone(&current.edition), answer, receipt, unscored })
     }
 }
 
@@ -528,14 +584,27 @@ fn contact(conversation: &Conversation, current: &Current, resolved: Option<bool
 
 /// Whether other conversations must hear of this one: when the customer says something first, when it becomes known what it is about, when that has changed
 /// and something is written anyway, and when a closed one is opened.
-fn contact_due(customer: &Customer, conversation: &Conversation, current: &Current, refresh: bool, opens: bool) -> Option<Contact> {
+fn contact_due(
+    customer: &Customer,
+    conversation: &Conversation,
+    current: &Current,
+    refresh: bool,
+    resolved: Option<bool>,
+) -> Option<Contact> {
     if conversation.customer_turns == 0 {
         return None;
     }
-    let now = contact(conversation, current, None);
+    let now = contact(conversation, current, resolved);
     let due = match customer.contact_of(&conversation.id) {
-        None => true,
-        Some(before) => (before.issue.is_none() && now.issue.is_some()) || opens || (refresh && before.issue != now.issue),
+        None => customer.has_room_for(now.at),
+        Some(before) => {
+            (before.issue.is_none() && now.issue.is_some()) || before.resolved != now.resolved || (refresh && before.issue != now.issue)
+        }
     };
     due.then_some(now)
+}
+
+/// Runs to the end even where the caller leaves.
+async fn to_the_end<T: Send + 'static>(run: impl Future<Output = Result<T, MemoryError>> + Send + 'static) -> Result<T, MemoryError> {
+    tokio::spawn(run).await.unwrap_or(Err(MemoryError::Internal("a task of the memory died")))
 }

@@ -1,6 +1,6 @@
-//! What the store holds of inputs, answers and states, as bytes: a format number, then the value in the format of journals.
+//! What the store holds of inputs, answers and states, as bytes: a format number, eight bytes of a SHA-256, then the value in the format of journals.
 //!
-//! A value of another format, or with bytes left over, is not read at all.
+//! A value of another format, with another digest or with bytes left over, is not read at all.
 
 use std::collections::VecDeque;
 
@@ -20,16 +20,40 @@ const FORMAT: u8 = 1;
 /// Events and lookups of a conversation, or events of a customer, that are known again.
 const REQUESTS_MAX: usize = 512;
 
+/// Bytes of the digest.
+const CHECK: usize = 8;
+
+/// Why bytes are no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Another program wrote them.
+    Format,
+    /// They are not what was written.
+    Changed,
+}
+
 /// The bytes of a value.
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, vec![FORMAT]).expect("plain values in memory are written without fail")
+    let mut bytes = vec![FORMAT];
+    bytes.extend([0; CHECK]);
+    let mut bytes = postcard::to_extend(value, bytes).expect("plain values in memory are written without fail");
+    let digest = Digest::of(&bytes[1 + CHECK..]);
+    bytes[1..=CHECK].copy_from_slice(&digest.bytes()[..CHECK]);
+    bytes
 }
 
 /// The value of some bytes, if these are such bytes and nothing else.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let (format, bytes) = bytes.split_first()?;
-    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
-    (*format == FORMAT && rest.is_empty()).then_some(value)
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    let (format, bytes) = bytes.split_first().ok_or(Unreadable::Changed)?;
+    if *format != FORMAT {
+        return Err(Unreadable::Format);
+    }
+    let (check, bytes) = bytes.split_at_checked(CHECK).ok_or(Unreadable::Changed)?;
+    if check != &Digest::of(bytes).bytes()[..CHECK] {
+        return Err(Unreadable::Changed);
+    }
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|_| Unreadable::Format)?;
+    if rest.is_empty() { Ok(value) } else { Err(Unreadable::Changed) }
 }
 
 /// By what something is known again: the first half of a SHA-256.
@@ -121,7 +145,7 @@ pub(super) struct CustomerChange {
     /// The model whose vectors these are.
     pub(super) model: Key,
     pub(super) request: Option<Request>,
-    pub(super) what: Changed,
+    pub(super) what: Vec<Changed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,9 +175,14 @@ mod tests {
     #[test]
     fn bytes_of_another_format_are_not_read() {
         let bytes = encode(&(7u32, "x"));
-        assert_eq!(decode::<(u32, String)>(&bytes), Some((7, "x".to_owned())));
-        for wrong in [&bytes[1..], &[&bytes[..], &[0]].concat(), &bytes[..2], &[], &[2, 7, 1, b'x']] {
-            assert_eq!(decode::<(u32, String)>(wrong), None, "{wrong:?}");
+        assert_eq!(decode::<(u32, String)>(&bytes), Ok((7, "x".to_owned())));
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 1;
+            assert!(decode::<(u32, String)>(&wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in [&bytes[1..], &[&bytes[..], &[0]].concat(), &bytes[..2], &[]] {
+            assert!(decode::<(u32, String)>(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::edition::{Edition, Editions};
-use super::record::{Answer, encode};
+use super::record::{Answer, encode, text_digest};
 use super::talk::decoded;
 use super::{MemoryError, not_found};
 use crate::handoff::conversation::Conversation;
 use crate::handoff::decision::Action;
+use crate::handoff::input::Body;
 use crate::handoff::receipt::Digest;
 use crate::handoff::step::{Step, step};
 use crate::message::Id;
@@ -75,6 +76,11 @@ fn decide_again(
             // A number can be written in more bytes than it needs: only the form that this program writes is the one that was kept.
             if encode(&stored) != row.input {
                 return Err(broken("it is not as it was written"));
+            }
+            if let (Body::Message(said), Some(message), Some(text)) = (&stored.input.body, &row.message, &row.text)
+                && text_digest(id, &message.id, said.speaker, text) != message.text_digest
+            {
+                return Err(broken("the text is not the one that was said"));
             }
             let edition = editions.get(&answer.policy)?;
             let done = step(&edition.policy, conversation, &stored.input);

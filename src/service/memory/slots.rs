@@ -26,9 +26,15 @@ impl<T> Slots<T> {
         self.0.get_or_insert_with(id, new).unwrap_or_else(|never| match never {})
     }
 
-    /// The place of an id, if there is one.
-    pub(super) fn peek(&self, id: &Id) -> Option<Slot<T>> {
-        self.0.peek(id)
+    /// Forgets what stands in the places that `stale` picks, each as soon as nobody holds it.
+    pub(super) async fn forget(&self, stale: impl Fn(&Id, &T) -> bool) {
+        let places: Vec<(Id, Slot<T>)> = self.0.iter().collect();
+        for (id, slot) in places {
+            let mut place = slot.lock().await;
+            if place.as_ref().is_some_and(|value| stale(&id, value)) {
+                *place = None;
+            }
+        }
     }
 }
 
@@ -57,7 +63,7 @@ mod tests {
             *slots.get(&Id::new(format!("c{n}")).unwrap()).try_lock().unwrap() = Some(n);
         }
         assert_eq!(*slots.get(&Id::new("held").unwrap()).try_lock().unwrap(), Some(7));
-        let kept = (0..1000).filter(|n| slots.peek(&Id::new(format!("c{n}")).unwrap()).is_some()).count();
+        let kept = (0..1000).filter(|n| slots.0.peek(&Id::new(format!("c{n}")).unwrap()).is_some()).count();
         assert!(kept <= 8, "{kept}");
     }
 }

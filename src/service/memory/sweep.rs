@@ -1,7 +1,9 @@
 //! What time does to conversations: idle ones are closed, old ones deleted.
 
+use std::sync::Arc;
+
 use super::{Memory, MemoryError};
-use crate::service::store::StoreErrorKind;
+use crate::service::store::{Status, StoreErrorKind};
 use crate::time::Timestamp;
 
 /// Idle conversations that are read at a time.
@@ -20,24 +22,25 @@ pub struct Swept {
 
 impl Memory {
     /// Closes what is idle and deletes what is old.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, MemoryError> {
+    pub async fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<Swept, MemoryError> {
         let mut swept = Swept::default();
         if let Some(idle) = self.settings.idle_close {
             let since = now.minus(idle);
+            // Those that are passed over stay where they are; the next batch begins behind them.
+            let mut passed = 0;
             loop {
-                let ids = self.reading(move |store, _| Ok(store.idle(since, IDLE_BATCH)?)).await?;
-                let mut closed = 0;
+                let ids = self.reading(move |store, _| Ok(store.idle(since, passed, IDLE_BATCH)?)).await?;
+                if ids.is_empty() {
+                    break;
+                }
                 for id in &ids {
                     match self.close_idle(id, since).await {
-                        Ok(at) => closed += u64::from(at.is_some()),
+                        Ok(Some(_)) => swept.closed += 1,
                         // One that is broken or was just deleted does not keep the others open.
+                        Ok(None) => passed += 1,
                         Err(MemoryError::Store(error)) if error.kind() != StoreErrorKind::Damaged => return Err(error.into()),
-                        Err(_) => {}
+                        Err(_) => passed += 1,
                     }
-                }
-                swept.closed += closed;
-                if closed == 0 || ids.len() < IDLE_BATCH {
-                    break;
                 }
             }
         }
@@ -45,6 +48,12 @@ impl Memory {
             let before = now.minus(retention);
             swept.deleted = drain(|| self.store.delete_closed(before)).await?;
             swept.customers_deleted = drain(|| self.store.delete_customers(before)).await?;
+            if swept.deleted > 0 {
+                self.conversations.forget(|_, talk| talk.erased || talk.status != Status::Open).await;
+            }
+            if swept.customers_deleted > 0 {
+                self.customers.forget(|_, _| true).await;
+            }
         }
         Ok(swept)
     }

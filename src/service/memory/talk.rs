@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::edition::Editions;
-use super::record::{Answer, Key, Requests, Snapshot, StoredInput, decode};
+use super::record::{Answer, Key, Requests, Snapshot, StoredInput, Unreadable, decode};
 use super::{Answered, Memory, MemoryError, ToldMessage};
 use crate::handoff::conversation::Conversation;
 use crate::handoff::input::Body;
@@ -59,8 +59,8 @@ impl Memory {
 /// What an input was, and which policy decided on it.
 pub(super) fn decoded(row: &StoredRow) -> Result<(StoredInput, Answer), MemoryError> {
     let broken = |what: &str| MemoryError::Broken(format!("input {}: {what}", row.ordinal));
-    let input = decode(&row.input).ok_or_else(|| broken("it is not as it was written"))?;
-    let answer = decode(&row.answer).ok_or_else(|| broken("its answer is not as it was written"))?;
+    let input = decode(&row.input).map_err(|_| broken("it is not as it was written"))?;
+    let answer = decode(&row.answer).map_err(|_| broken("its answer is not as it was written"))?;
     Ok((input, answer))
 }
 
@@ -87,19 +87,29 @@ pub(super) fn told(editions: &Editions, row: StoredRow) -> Result<ToldMessage, M
 fn load(store: &Store, editions: &Editions, id: Id) -> Result<Talk, MemoryError> {
     let mut talk = Talk::new(id);
     let id = talk.conversation.id.clone();
-    let Some(Resumed { conversation: stored, snapshot, rows }) = store.resume(&id)? else { return Ok(talk) };
+    // One reading, so that state and ids are of one moment.
+    let Some(Resumed { conversation: stored, snapshot, rows, messages }) = store.resume(&id)? else { return Ok(talk) };
     (talk.customer, talk.status, talk.erased, talk.exists) = (stored.customer, stored.status, stored.erased, true);
     if talk.erased {
         return Ok(talk);
     }
-    let snapshot = snapshot.and_then(|(ordinal, state)| Some((ordinal, decode::<Snapshot>(&state)?)));
+    let snapshot = match snapshot.map(|(ordinal, state)| (ordinal, decode::<Snapshot>(&state))) {
+        None => None,
+        Some((ordinal, Ok(snapshot))) if snapshot.conversation.inputs == ordinal => Some(snapshot),
+        // A state of another program: the rows have it all.
+        Some((_, Err(Unreadable::Format))) => None,
+        Some((ordinal, Ok(_) | Err(Unreadable::Changed))) => {
+            return Err(MemoryError::Broken(format!("the state after input {ordinal} is not as it was written")));
+        }
+    };
+    let first = rows.first().map_or(stored.inputs + 1, |row| row.ordinal);
     let rows = match snapshot {
-        Some((ordinal, snapshot)) if snapshot.conversation.inputs == ordinal => {
+        Some(snapshot) => {
             (talk.conversation, talk.requests) = (snapshot.conversation, snapshot.requests);
             rows
         }
-        // A snapshot of another program: the rows have it all.
-        Some(_) | None => store.rows(&id, 0, usize::MAX)?,
+        None if first == 1 => rows,
+        None => store.rows(&id, 0, usize::MAX)?,
     };
     let mut bot = None;
     for row in rows {
@@ -121,7 +131,7 @@ fn load(store: &Store, editions: &Editions, id: Id) -> Result<Talk, MemoryError>
         None if talk.conversation.bot_turns > 0 => last_bot_text(store, &talk.conversation)?,
         found => found,
     };
-    talk.ids = store.message_ids(&id)?.iter().map(Key::of).collect();
+    talk.ids = messages.iter().map(Key::of).collect();
     Ok(talk)
 }
 
@@ -132,6 +142,6 @@ fn is_bot(stored: &StoredInput) -> bool {
 fn last_bot_text(store: &Store, conversation: &Conversation) -> Result<Option<String>, MemoryError> {
     let after = conversation.inputs.saturating_sub(LOOK_BACK);
     let rows = store.rows(&conversation.id, after, usize::try_from(LOOK_BACK).unwrap_or(usize::MAX))?;
-    let bot = rows.into_iter().rev().find(|row| decode(&row.input).is_some_and(|stored| is_bot(&stored)));
+    let bot = rows.into_iter().rev().find(|row| decode(&row.input).is_ok_and(|stored| is_bot(&stored)));
     Ok(bot.and_then(|row| row.text))
 }

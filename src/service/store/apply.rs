@@ -266,7 +266,10 @@ fn write_customer(connection: &Connection, part: &CustomerWrite, found: Customer
 
 /// Deletes conversations that were closed before a time, the oldest first, up to a bound; gives how many.
 pub(super) fn delete_closed(transaction: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<u64> {
-    let mut old = transaction.prepare_cached("SELECT number FROM conversations WHERE closed < ?1 ORDER BY closed LIMIT ?2")?;
+    let mut old = transaction.prepare_cached(
+        "SELECT number FROM conversations WHERE closed < ?1
+         UNION ALL SELECT number FROM conversations WHERE closed IS NULL AND erased = 1 AND active < ?1 LIMIT ?2",
+    )?;
     let numbers: Vec<i64> = old.query_map([before.millis(), DELETED_MAX], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let (mut rows, mut deleted) = (0, 0);
     for number in numbers {

@@ -113,7 +113,7 @@ pub(super) fn resume(connection: &Connection, id: &Id) -> rusqlite::Result<Optio
     let snapshot = find.query_row([of], |row| Ok((number(row.get(0)?, 0)?, row.get(1)?))).optional()?;
     let after = snapshot.as_ref().map_or(0, |(ordinal, _)| *ordinal);
     let rows = rows_of(connection, of, after, usize::MAX)?;
-    Ok(Some(Resumed { conversation, snapshot, rows }))
+    Ok(Some(Resumed { conversation, snapshot, rows, messages: message_ids_of(connection, of)? }))
 }
 
 pub(super) fn conversations(connection: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<(u64, Id)>> {
@@ -166,15 +166,19 @@ pub(super) fn message(connection: &Connection, id: &Id, sequence: u32) -> rusqli
 }
 
 pub(super) fn message_ids(connection: &Connection, id: &Id) -> rusqlite::Result<Vec<Id>> {
-    let Some(of) = number_of(connection, id)? else { return Ok(Vec::new()) };
+    number_of(connection, id)?.map_or_else(|| Ok(Vec::new()), |of| message_ids_of(connection, of))
+}
+
+fn message_ids_of(connection: &Connection, of: i64) -> rusqlite::Result<Vec<Id>> {
     let sql = "SELECT message FROM journal WHERE conversation = ?1 AND message IS NOT NULL ORDER BY ordinal";
     connection.prepare_cached(sql)?.query_map([of], |row| id_at(row, 0))?.collect()
 }
 
-pub(super) fn idle(connection: &Connection, noted_before: Timestamp, limit: usize) -> rusqlite::Result<Vec<Id>> {
-    let sql = "SELECT key FROM conversations WHERE closed IS NULL AND active < ?1 AND erased = 0 ORDER BY active LIMIT ?2";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection.prepare_cached(sql)?.query_map([noted_before.millis(), limit], |row| id_at(row, 0))?.collect()
+pub(super) fn idle(connection: &Connection, noted_before: Timestamp, skip: usize, limit: usize) -> rusqlite::Result<Vec<Id>> {
+    let sql =
+        "SELECT key FROM conversations WHERE closed IS NULL AND active < ?1 AND erased = 0 ORDER BY active, number LIMIT ?2 OFFSET ?3";
+    let (skip, limit) = (i64::try_from(skip).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    connection.prepare_cached(sql)?.query_map([noted_before.millis(), limit, skip], |row| id_at(row, 0))?.collect()
 }
 
 pub(super) fn customer(connection: &Connection, id: &Id) -> rusqlite::Result<Option<StoredCustomer>> {

@@ -171,6 +171,8 @@ pub struct Resumed {
     pub snapshot: Option<(u64, Vec<u8>)>,
     /// The rows after the snapshot.
     pub rows: Vec<StoredRow>,
+    /// Ids of all its messages, the first first.
+    pub messages: Vec<Id>,
 }
 
 /// What is known of a customer.
