@@ -8,6 +8,7 @@ pub mod eval;
 pub mod features;
 pub mod intents;
 pub mod labelled;
+pub mod package;
 pub mod policy;
 pub mod render;
 pub mod replay;
@@ -61,6 +62,8 @@ enum Command {
     Policy(policy::PolicyArguments),
     /// Play conversations through the model and the policy, and tell each decision with its reasons.
     Replay(replay::ReplayArguments),
+    /// What the person who takes over a conversation reads.
+    Package(package::PackageArguments),
     /// Fit a head on labelled messages.
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, &places),
         Command::Policy(arguments) => policy::run(&arguments, &places),
         Command::Replay(arguments) => replay::run(&arguments, &places),
+        Command::Package(arguments) => package::run(&arguments, &places),
         Command::Train(arguments) => train::run(&arguments, &places),
         Command::Eval(arguments) => eval::run(&arguments, &places),
     };

@@ -4,18 +4,28 @@
 //! [`observation`]; what it remembers is a [`conversation`], and of the customer the readings that [`customer`] takes. [`step`](step::step) folds an
 //! input into the conversation, moves each [`trigger`], and gives a [`decision`] with its [`receipt`]. A [`journal`] chains the receipts. A
 //! [`scenario`] is a conversation with the decisions that are expected of a policy.
+//!
+//! What a person reads when they take over is a [`package`], made from a [`story`]: its [`summary`], [`highlights`] and [`feeling`], with what must not be read
+//! [`mask`]ed; what the customer reads is a [`reply`].
 
 pub mod conversation;
 pub mod customer;
 pub mod decision;
 pub mod expression;
+pub mod feeling;
+pub mod highlights;
 pub mod input;
 pub mod journal;
+pub mod mask;
 pub mod observation;
+pub mod package;
 pub mod phrase;
 pub mod policy;
 pub mod receipt;
+pub mod reply;
 pub mod scenario;
 pub mod step;
+pub mod story;
+pub mod summary;
 pub mod transcript;
 pub mod trigger;

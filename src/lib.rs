@@ -5,7 +5,7 @@
 //!            → package and summary → routing → message and note out → store and measures
 //! ```
 //!
-//! What exists today is the left half, up to the decision. Modules in reading order, each with what it may know:
+//! What exists today goes up to the package and the message; routing and delivery do not. Modules in reading order, each with what it may know:
 //!
 //! | module | holds | uses |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //! | [`time`] | vocabulary: points in time and spans; no clock | nothing of ours |
 //! | [`random`] | vocabulary: reproducible random numbers | nothing of ours |
 //! | [`model`] | TEXT → SIGNALS, and how heads are fitted and measured. Arithmetic only | the vocabulary |
-//! | [`handoff`] | SIGNALS → DECISIONS: policy, conversation, triggers, receipts. Rules only | the vocabulary |
-//! | [`service`] | THE WORLD: gRPC server, scheduler, metrics, events, clock | everything above |
+//! | [`handoff`] | SIGNALS → DECISIONS: policy, conversation, triggers, receipts; what a person reads and a customer hears. Rules only | the vocabulary |
+//! | [`service`] | THE WORLD: gRPC server, scheduler, memory, store, metrics, events, clock | everything above |
 //! | [`config`] | what file, environment and command line mean | everything above |
 //! | [`cli`] | the commands of the one binary | everything |
 //!
@@ -24,6 +24,7 @@
 //! A test (`tests/it/layers.rs`) reads the `use` lines and holds the table.
 //!
 //! The path of one message: [`service::grpc`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
+//! The path of one observed message: [`service::grpc::conversation`] → [`service::memory`] → [`handoff::step`] → [`service::store`].
 //! The path of one decision: [`cli::replay`] → [`service::observe`] → [`handoff::step`] → [`handoff::receipt`].
 
 pub mod cli;

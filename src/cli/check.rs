@@ -86,7 +86,7 @@ fn check_policy(arguments: &CheckArguments, places: &Places, of_policy: &PolicyP
         (None, Some(scorer)) => vocabulary(scorer),
         (None, None) => unreachable!("one of the two is there"),
     };
-    let policy = match Policy::read(&source.name, &source.text, &vocabulary) {
+    let policy = match source.read_policy(&vocabulary) {
         Ok(policy) => policy,
         Err(faults) => {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();

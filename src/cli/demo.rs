@@ -12,6 +12,7 @@ use crate::config::serve::Typed;
 use crate::service::clock::{self, Stopwatch};
 use crate::service::pb;
 use crate::service::pb::Conversations;
+use crate::service::pb::handoff_service_client::HandoffServiceClient;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
 use crate::service::proving::{self, PolicyPlaces, ProvingError};
 use crate::service::server::{self, Listen, Running};
@@ -89,7 +90,7 @@ async fn daemon(running: &Running) -> Result<(String, String)> {
 /// Plays the conversation against the daemon's memory: what is known before, each message, the decisions with their receipts, and what is remembered.
 async fn converse(running: &Running) -> Result<String> {
     let (url, daemon) = daemon(running).await?;
-    let mut client = Conversations::connect(url).await.context("the daemon of the demo does not answer")?;
+    let mut client = Conversations::connect(url.clone()).await.context("the daemon of the demo does not answer")?;
     let now = clock::wall();
     let days_ago = |days: i64| prost_types::Timestamp { seconds: now.millis() / 1000 - days * 24 * 3600, nanos: 0 };
     for (number, days) in [(1, 2), (2, 1)] {
@@ -163,12 +164,42 @@ async fn converse(running: &Running) -> Result<String> {
     for sequence in decided {
         text.push_str(&explained(&mut client, "demo", sequence).await?);
     }
+    text.push_str(&taken_over(&url).await?);
     let closed = pb::CloseConversationRequest { conversation_id: "demo".to_owned(), outcome: pb::Outcome::Unresolved.into() };
     client.close_conversation(closed).await?;
     text.push_str(&format!("\nClosed as unresolved. Later that day, in a conversation of its own: \"{LATER}\"\n"));
     let response = client.observe(message("demo-later", 0, "customer", LATER)).await?.into_inner();
     text.push_str(&explained(&mut client, "demo-later", response.sequence).await?);
     Ok(text)
+}
+
+/// What the person who takes over reads, and what the customer hears.
+async fn taken_over(url: &str) -> Result<String> {
+    let mut client = HandoffServiceClient::connect(url.to_owned()).await.context("the daemon of the demo does not answer")?;
+    let request = pb::GetPackageRequest { conversation_id: "demo".to_owned(), format: pb::PackageFormat::Text.into() };
+    let package = client.get_package(request).await?.into_inner();
+    let mut request = pb::RenderMessageRequest {
+        conversation_id: "demo".to_owned(),
+        situation: pb::MessageSituation::Connecting.into(),
+        wait: Some(prost_types::Duration { seconds: 240, nanos: 0 }),
+        ..pb::RenderMessageRequest::default()
+    };
+    let message = client.render_message(request.clone()).await?.into_inner();
+    request.situation = pb::MessageSituation::Connected.into();
+    request.agent_name = Some("Maya".to_owned());
+    let connected = client.render_message(request).await?.into_inner();
+    let told = |message: &pb::RenderMessageResponse| format!("{} {} {}", message.acknowledge, message.reassure, message.expect);
+    Ok(format!(
+        "\nThe person who takes over reads:\n\n{}\nThe customer hears:\n\n  {}\n\nand when Maya takes over:\n\n  {}\n\nMaya is offered as her first line:\n\n  {}\n",
+        indented(&package.content),
+        told(&message),
+        told(&connected),
+        connected.opening()
+    ))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
 
 fn message(conversation: &str, place: usize, speaker: &str, text: &str) -> pb::ObserveRequest {

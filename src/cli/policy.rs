@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::{ModelArguments, Outcome, load_model, print};
 use crate::config::Places;
-use crate::handoff::policy::{Policy, document};
+use crate::handoff::policy::document;
 use crate::service::observe::vocabulary;
 use crate::service::proving::{PolicyPlaces, ProvingError, Source};
 
@@ -63,7 +63,7 @@ pub fn run(arguments: &PolicyArguments, places: &Places) -> Result<Outcome> {
     }
     let source = arguments.file.read()?;
     let scorer = load_model(&arguments.model, places)?;
-    match Policy::read(&source.name, &source.text, &vocabulary(&scorer)) {
+    match source.read_policy(&vocabulary(&scorer)) {
         Ok(policy) => {
             print(&document::document(&policy))?;
             Ok(Outcome::Success)

@@ -91,8 +91,7 @@ pub fn run(arguments: &ReplayArguments, places: &Places) -> Result<Outcome> {
     let conversation = arguments.conversation.as_deref().map(read_conversation).transpose()?;
     let table = arguments.table.as_deref().map(|path| read_table(arguments, path)).transpose()?;
     let scorer = load_model(&arguments.model, places)?;
-    let policy =
-        Policy::read(&source.name, &source.text, &vocabulary(&scorer)).map_err(|faults| anyhow!("{}", ProvingError::Policy(faults)))?;
+    let policy = source.read_policy(&vocabulary(&scorer)).map_err(|faults| anyhow!("{}", ProvingError::Policy(faults)))?;
     let player = Player { observer: Observer::new(&scorer, &policy)?, scorer: &scorer, policy: &policy };
     match (conversation, table) {
         (Some(transcript), _) => player.conversation(arguments, &transcript)?,
@@ -153,7 +152,7 @@ fn replay_store(folder: &Path, as_json: bool) -> Result<Outcome> {
     Ok(if count == 0 { Outcome::Success } else { Outcome::Negative })
 }
 
-fn read_conversation(path: &Path) -> Result<Transcript> {
+pub(super) fn read_conversation(path: &Path) -> Result<Transcript> {
     let at = || format!("conversation {}", path.display());
     let text = read_text(path, CONVERSATION_BYTES_MAX).with_context(at)?;
     let id = Id::new("replayed").expect("short and printable");

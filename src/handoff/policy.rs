@@ -1,19 +1,23 @@
 //! What the operator wants: triggers, queues, messages, intents by example, thresholds. One TOML file, checked whole when it is read.
 //!
 //! [`read`] turns the file into a [`Policy`], [`lint`] finds what is well-formed and still wrong, [`document`] prints it for people.
+//! Messages in other [`language`]s stand in files of their own.
 
 pub mod document;
+pub mod language;
 pub mod lint;
 pub mod read;
 
 use std::fmt;
 use std::time::Duration;
 
+use self::language::{Language, LanguageWords};
 use super::conversation::Conversation;
 use super::customer::Customer;
 use super::expression::Expression;
 use super::expression::names::{Argument, Source, Term, TermKind};
 use super::input::{Body, Input};
+use super::mask::Masking;
 use super::observation::Vocabulary;
 use super::phrase::{Phrase, Words};
 use super::receipt::Digest;
@@ -29,7 +33,7 @@ pub const DEFAULT_NAME: &str = "policy/default.toml";
 /// A policy, checked and compiled for the labels of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Of the file's bytes and of the labels it was compiled for.
+    /// Of the file's bytes, of its language files' and of the labels it was compiled for.
     pub digest: Digest,
     /// The labels it was compiled for.
     pub vocabulary: Vocabulary,
@@ -37,12 +41,18 @@ pub struct Policy {
     pub thresholds: Thresholds,
     /// How a further attempt of the bot goes.
     pub soft: Soft,
+    /// Which personal data is masked beyond what always is.
+    pub masking: Masking,
     /// In the order of the file.
     pub triggers: Vec<Trigger>,
     /// In the order of the file.
     pub queues: Vec<Queue>,
     /// In the order of the file.
     pub messages: Vec<MessageTemplate>,
+    /// The words of the language that these messages are written in.
+    pub words: LanguageWords,
+    /// The other languages.
+    pub languages: Vec<Language>,
     /// Intents by example, in the order of the file.
     pub intents: Vec<ExampleIntent>,
     /// Every term of the conditions, once.
@@ -260,6 +270,14 @@ pub struct MessageTemplate {
     pub expect: String,
     /// The same while the wait is not known.
     pub expect_unknown_wait: Option<String>,
+    /// The same while the queue is closed.
+    pub expect_off_hours: Option<String>,
+    /// The same while everyone is busy.
+    pub expect_at_capacity: Option<String>,
+    /// Names the person who takes over, in the place of the language's own sentence.
+    pub connected: Option<String>,
+    /// What the agent may say first, in the place of the language's own line.
+    pub opening: Option<String>,
 }
 
 /// An intent by example.
@@ -294,9 +312,15 @@ impl fmt::Display for PolicyFault {
 }
 
 impl Policy {
-    /// Reads and checks a policy for the labels of a model: all faults at once, the linter's included. `file` names it in faults.
+    /// Reads and checks a policy whose language files, if it has any, are those that are compiled in; see [`Policy::read_with`].
     pub fn read(file: &str, source: &str, vocabulary: &Vocabulary) -> Result<Self, Vec<PolicyFault>> {
-        read::read(file, source, vocabulary)
+        Self::read_with(file, source, &[], vocabulary)
+    }
+
+    /// Reads and checks a policy for the labels of a model: all faults at once, the linter's included. `file` names it in faults. `languages` are the texts of
+    /// its [language files](read::language_files), by the path that the policy names each with; one that is not there is looked for among those compiled in.
+    pub fn read_with(file: &str, source: &str, languages: &[(String, String)], vocabulary: &Vocabulary) -> Result<Self, Vec<PolicyFault>> {
+        read::read(file, source, languages, vocabulary)
     }
 
     /// The order in which triggers decide: the least goes first.

@@ -126,7 +126,7 @@ impl Transcript {
         mut signals: impl FnMut(&Scorable) -> Result<MessageSignals, Unscored>,
         mut each: impl FnMut(usize, &Step),
     ) -> Conversation {
-        let mut customer = self.customer(&mut signals);
+        let mut customer = self.customer_before(&mut signals);
         let mut conversation = Conversation::new(self.id.clone());
         let mut bot: Option<&str> = None;
         let mut sequence = 0u32;
@@ -160,7 +160,28 @@ impl Transcript {
         conversation
     }
 
-    fn customer(&self, signals: &mut impl FnMut(&Scorable) -> Result<MessageSignals, Unscored>) -> Customer {
+    /// Earlier conversations that are known.
+    pub fn contacts(&self) -> usize {
+        self.before.iter().filter(|before| matches!(before, Before::Contact { .. })).count()
+    }
+
+    /// Whether anything is known of the customer outside the conversation.
+    pub fn knows_customer(&self) -> bool {
+        !self.before.is_empty() || self.entries.iter().any(|entry| matches!(entry.what, What::Event(_)))
+    }
+
+    /// The customer after the conversation.
+    pub fn customer(&self, mut signals: impl FnMut(&Scorable) -> Result<MessageSignals, Unscored>) -> Customer {
+        let mut customer = self.customer_before(&mut signals);
+        for entry in &self.entries {
+            if let What::Event(event) = &entry.what {
+                customer.record(event.clone());
+            }
+        }
+        customer
+    }
+
+    fn customer_before(&self, signals: &mut impl FnMut(&Scorable) -> Result<MessageSignals, Unscored>) -> Customer {
         let mut customer = Customer::default();
         for before in &self.before {
             match before {

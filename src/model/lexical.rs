@@ -16,8 +16,9 @@
 //! |---|---|
 //! | a wish for a person, or a refusal | `lexical/person.rs` |
 //! | negation, legal, privacy, security | `lexical/topics.rs` |
-//! | personal data | `lexical/personal_data.rs` |
+//! | personal data | `lexical/personal_data.rs`; what is read as a plain digit, dash or space, `lexical/fold.rs` |
 
+mod fold;
 mod pattern;
 mod person;
 mod personal_data;

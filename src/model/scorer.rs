@@ -15,7 +15,9 @@ use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling};
 use super::lexical::Lexicon;
 use super::tokenizer::{Tokenizer, Tokens};
 use super::{sentence, window};
-use crate::signal::{Absence, Embedding, HeadSignal, LanguageKnown, Probability, SENTENCES_MAX, Sentence, Signal, Signals, Span, Windows};
+use crate::signal::{
+    Absence, Embedding, HeadSignal, LanguageKnown, Lexical, Probability, SENTENCES_MAX, Sentence, Signal, Signals, Span, Windows,
+};
 
 /// Padded tokens of one engine call on a CPU; 1,024 rows of 384 floats stay in the caches (PERFORMANCE: 128–512 for int8, twice that for f32).
 const BATCH_TOKENS_CPU: usize = 1024;
@@ -170,6 +172,11 @@ impl Scorer {
             self.signals(&input.message, message, proposal.as_ref())
         });
         paired.collect()
+    }
+
+    /// What the rules find in a text; no model takes part.
+    pub fn rules(&self, text: &str) -> Lexical {
+        self.lexicon.find(text)
     }
 
     /// Embeddings of texts, `None` where a text has no token.

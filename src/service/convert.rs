@@ -1,6 +1,7 @@
 //! The only translator between the messages of the contract and our own types.
 
 pub mod conversation;
+pub mod handoff;
 
 use std::time::{Duration, Instant};
 

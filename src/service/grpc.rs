@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod conversation;
+pub mod handoff;
 pub mod scoring;
 mod stream;
 

@@ -23,6 +23,7 @@ mod customers;
 mod deliver;
 mod edition;
 mod error;
+mod package;
 mod record;
 mod replay;
 mod slots;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 
 pub use self::edition::{Edition, Editions, Labels, labels};
 pub use self::error::MemoryError;
+pub use self::package::{Packaged, no_handoff};
 pub use self::record::Answer;
 pub use self::replay::{Broken, Explained, Replayed, replay};
 pub use self::sweep::Swept;

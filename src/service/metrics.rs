@@ -47,10 +47,13 @@ pub enum Rpc {
     ExplainDecision,
     EraseCustomer,
     ReloadPolicy,
+    GetHandoff,
+    GetPackage,
+    RenderMessage,
 }
 
 impl Rpc {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Score,
         Self::ScoreBatch,
         Self::ScoreStream,
@@ -64,6 +67,9 @@ impl Rpc {
         Self::ExplainDecision,
         Self::EraseCustomer,
         Self::ReloadPolicy,
+        Self::GetHandoff,
+        Self::GetPackage,
+        Self::RenderMessage,
     ];
 }
 

@@ -30,6 +30,19 @@ pub struct Source {
     pub name: String,
     /// What it says.
     pub text: String,
+    /// The language files of a policy, by the path that it names each with.
+    pub languages: Vec<(String, String)>,
+}
+
+impl Source {
+    fn plain(name: String, text: String) -> Self {
+        Self { name, text, languages: Vec::new() }
+    }
+
+    /// The policy that this is, for the labels of a model.
+    pub fn read_policy(&self, vocabulary: &Vocabulary) -> Result<Policy, Vec<policy::PolicyFault>> {
+        Policy::read_with(&self.name, &self.text, &self.languages, vocabulary)
+    }
 }
 
 const fn scenario(name: &'static str, text: &'static str) -> (&'static str, &'static str) {
@@ -158,10 +171,14 @@ impl PolicyPlaces {
     /// The text of the policy.
     pub fn policy(&self) -> Result<Source, ProvingError> {
         match &self.file {
-            None => Ok(Source { name: policy::DEFAULT_NAME.to_owned(), text: policy::DEFAULT.to_owned() }),
+            None => {
+                let languages = built_in(policy::read::language_files(policy::DEFAULT));
+                Ok(Source { languages, ..Source::plain(policy::DEFAULT_NAME.to_owned(), policy::DEFAULT.to_owned()) })
+            }
             Some(path) => {
                 let text = read_text(path, policy::read::BYTES_MAX as u64)?;
-                Ok(Source { name: path.display().to_string(), text })
+                let languages = language_files(path, &text)?;
+                Ok(Source { languages, ..Source::plain(path.display().to_string(), text) })
             }
         }
     }
@@ -175,9 +192,7 @@ impl PolicyPlaces {
     pub fn scenarios(&self) -> Result<Vec<Source>, ProvingError> {
         let Some(folder) = self.scenario_folder() else {
             let all = DEFAULT_SCENARIOS.iter().filter(|_| self.file.is_none());
-            return Ok(all
-                .map(|(name, text)| Source { name: format!("policy/scenarios/{name}.toml"), text: (*text).to_owned() })
-                .collect());
+            return Ok(all.map(|(name, text)| Source::plain(format!("policy/scenarios/{name}.toml"), (*text).to_owned())).collect());
         };
         let io = |source| ProvingError::Io { path: folder.clone(), source };
         let mut paths = Vec::new();
@@ -188,8 +203,7 @@ impl PolicyPlaces {
             }
         }
         paths.sort();
-        let read =
-            |path: &PathBuf| Ok(Source { name: path.display().to_string(), text: read_text(path, scenario::FILE_BYTES_MAX as u64)? });
+        let read = |path: &PathBuf| Ok(Source::plain(path.display().to_string(), read_text(path, scenario::FILE_BYTES_MAX as u64)?));
         paths.iter().map(read).collect()
     }
 
@@ -225,6 +239,25 @@ impl PolicyPlaces {
         };
         serde_json::from_str(&text).ok()
     }
+}
+
+/// The language files of a policy: those below its folder, and those that are compiled in where one is not there. What is neither is a fault of the policy.
+fn language_files(policy: &Path, text: &str) -> Result<Vec<(String, String)>, ProvingError> {
+    let folder = policy.parent().unwrap_or(Path::new(""));
+    let (there, absent): (Vec<String>, Vec<String>) =
+        policy::read::language_files(text).into_iter().partition(|path| folder.join(path).exists());
+    let mut files = built_in(absent);
+    for path in there {
+        let text = read_text(&folder.join(&path), policy::read::BYTES_MAX as u64)?;
+        files.push((path, text));
+    }
+    Ok(files)
+}
+
+/// Those of some language files that are compiled in.
+fn built_in(paths: Vec<String>) -> Vec<(String, String)> {
+    let text = |path: &String| policy::language::BUILT_IN.into_iter().find(|(known, _)| known == path).map(|(_, text)| text.to_owned());
+    paths.into_iter().filter_map(|path| Some((path.clone(), text(&path)?))).collect()
 }
 
 /// Reads files of scenarios; names are known once over all files.
@@ -376,7 +409,7 @@ pub struct Proved {
 /// Reads a policy and proves it: by a proof that matches, else by playing its scenarios with the model.
 pub fn prove(places: &PolicyPlaces, scorer: &Scorer) -> Result<Proved, ProvingError> {
     let source = places.policy()?;
-    let policy = Policy::read(&source.name, &source.text, &super::observe::vocabulary(scorer)).map_err(ProvingError::Policy)?;
+    let policy = source.read_policy(&super::observe::vocabulary(scorer)).map_err(ProvingError::Policy)?;
     let observer = Observer::new(scorer, &policy).map_err(ProvingError::Examples)?;
     let sources = places.scenarios()?;
     let scenarios = parse(&sources)?;

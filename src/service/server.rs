@@ -26,6 +26,7 @@ use super::clock::{self, Stopwatch};
 use super::events::{Event, emit};
 use super::grpc::admin::Admin;
 use super::grpc::conversation::Conversations;
+use super::grpc::handoff::Handoffs;
 use super::grpc::scoring::{Decides, Scoring, ServiceLimits};
 use super::inference::{Class, Limits, Request, Scheduler};
 use super::memory::{Memory, MemorySettings, Swept};
@@ -33,6 +34,7 @@ use super::metrics::Metrics;
 use super::pb;
 use super::pb::admin_service_server::AdminServiceServer;
 use super::pb::conversation_service_server::ConversationServiceServer;
+use super::pb::handoff_service_server::HandoffServiceServer;
 use super::pb::scoring_service_server::ScoringServiceServer;
 use super::proving::{PolicyPlaces, Proved};
 use crate::model::scorer::Scorer;
@@ -186,6 +188,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
     let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
     let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
+    let handoffs = HandoffServiceServer::new(Handoffs::new(memory.clone(), Arc::clone(&metrics)));
     let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
@@ -194,6 +197,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
         .add_service(reflection)
         .add_service(scoring)
         .add_service(conversations)
+        .add_service(handoffs)
         .add_service(admin);
     let permits = Arc::new(Semaphore::new(settings.service.connections_max));
     let mut stop_listening = stopped.clone();
@@ -363,7 +367,7 @@ async fn set_health(health: &HealthReporter, metrics: &Metrics, serving: bool) {
     let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     // The empty name stands for the whole server.
     health.set_service_status("", status).await;
-    for service in ["baton.v1.ScoringService", "baton.v1.ConversationService", "baton.v1.AdminService"] {
+    for service in ["baton.v1.ScoringService", "baton.v1.ConversationService", "baton.v1.HandoffService", "baton.v1.AdminService"] {
         health.set_service_status(service, status).await;
     }
     metrics.serving.set(u64::from(serving));

@@ -70,6 +70,7 @@ fn libraries_stay_in_their_folders() {
         ("rusqlite::", "service"),
         ("cel::", "handoff"),
         ("frostem::", "handoff"),
+        ("minijinja::", "handoff"),
         ("tonic::", "service"),
         ("prometheus_client::", "service"),
     ] {

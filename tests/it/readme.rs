@@ -24,7 +24,7 @@ fn words(line: &str) -> Vec<String> {
 fn every_command_of_the_readme_succeeds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
-    let texts = ["README.md", "docs/policy.md", "docs/conversation.md"].map(read).join("\n");
+    let texts = ["README.md", "docs/policy.md", "docs/conversation.md", "docs/package.md"].map(read).join("\n");
     let out = tempfile::tempdir().unwrap();
     let commands: Vec<&str> = texts.lines().filter_map(|line| line.strip_prefix("$ baton ")).collect();
     assert!(commands.len() >= 16, "only {} commands were found", commands.len());

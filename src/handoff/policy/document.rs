@@ -45,6 +45,7 @@ pub fn document(policy: &Policy) -> String {
     queues(&mut text, policy);
     messages(&mut text, policy);
     intents(&mut text, policy);
+    masking(&mut text, policy);
     text
 }
 
@@ -145,10 +146,29 @@ fn messages(text: &mut String, policy: &Policy) {
         put(text, &format!("### {}", message.id));
         put(text, "");
         put(text, &format!("> {} {} {}", message.acknowledge, message.reassure, message.expect));
-        if let Some(unknown) = &message.expect_unknown_wait {
+        let variants = [
+            ("While the wait is not known", &message.expect_unknown_wait),
+            ("While the queue is closed", &message.expect_off_hours),
+            ("While everyone is busy", &message.expect_at_capacity),
+            ("When the person is there", &message.connected),
+            ("Offered to the agent", &message.opening),
+        ];
+        for (when, variant) in variants.into_iter().filter_map(|(when, variant)| Some((when, variant.as_ref()?))) {
             put(text, ">");
-            put(text, &format!("> While the wait is not known: {unknown}"));
+            put(text, &format!("> {when}: {variant}"));
         }
+    }
+    let connected = &policy.words.connected;
+    put(text, "");
+    put(text, "### When the person is there");
+    put(text, "");
+    put(text, &format!("> {} {} {}", connected.acknowledge, connected.reassure, connected.expect));
+    put(text, ">");
+    put(text, &format!("> Offered to the agent: {}", policy.words.opening));
+    if !policy.languages.is_empty() {
+        let tags: Vec<&str> = policy.languages.iter().map(|language| language.words.tag.as_str()).collect();
+        put(text, "");
+        put(text, &format!("These are in {}; all of them are also written in {}.", policy.words.tag, tags.join(", ")));
     }
 }
 
@@ -162,6 +182,22 @@ fn intents(text: &mut String, policy: &Policy) {
     for intent in &policy.intents {
         let examples: Vec<String> = intent.examples.iter().map(|example| format!("\u{201c}{}\u{201d}", cell(example))).collect();
         put(text, &format!("- {}: {}", intent.id, examples.join(", ")));
+    }
+}
+
+fn masking(text: &mut String, policy: &Policy) {
+    let options = [(policy.masking.email, "e-mail addresses"), (policy.masking.phone, "telephone numbers")];
+    let those = |masked: bool| options.iter().filter(|option| option.0 == masked).map(|option| option.1).collect::<Vec<_>>();
+    let always = ["card numbers", "IBANs", "national ids", "passwords and codes", "keys and tokens"];
+    put(text, "");
+    put(text, "## Masking");
+    put(text, "");
+    put(
+        text,
+        &format!("Masked before anything leaves the process: {}.", always.into_iter().chain(those(true)).collect::<Vec<_>>().join(", ")),
+    );
+    if !those(false).is_empty() {
+        put(text, &format!("Left as they are: {}.", those(false).join(", ")));
     }
 }
 

@@ -1,18 +1,24 @@
 //! The TOML of a policy → [`Policy`]. Every fault with its line and column, all at once.
 
+mod language;
+
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+pub use self::language::{built_in_words, language_files};
+use super::language::LanguageWords;
 use super::{
     Basis, ExampleIntent, FOLLOW_UP, Fallback, Hours, MessageTemplate, Policy, PolicyFault, Queue, Soft, Strategy, Thresholds, Trigger,
     TriggerKind, Urgency,
 };
 use crate::handoff::expression::check::nearest;
 use crate::handoff::expression::{Compiler, Expression};
+use crate::handoff::mask::Masking;
 use crate::handoff::observation::Vocabulary;
 use crate::handoff::receipt::Digest;
+use crate::handoff::reply::{self, CONNECTED_VARIABLES, OPENING_VARIABLES, PART_VARIABLES, names_wait};
 use crate::handoff::trigger::{COOLDOWN_TURNS_MAX, HOLD_TURNS_MAX, Pace};
 
 /// Most bytes of a policy.
@@ -28,11 +34,8 @@ const EXAMPLES: Range<usize> = 5..21;
 /// Most faults that are told at once.
 const FAULTS_MAX: usize = 100;
 
-/// What stands between braces in a message.
-pub const VARIABLES: [&str; 7] = ["issue", "name", "name_suffix", "account", "queue_name", "wait", "agent"];
-
-/// Reads a policy; see [`Policy::read`].
-pub fn read(file: &str, source: &str, vocabulary: &Vocabulary) -> Result<Policy, Vec<PolicyFault>> {
+/// Reads a policy; see [`Policy::read_with`].
+pub fn read(file: &str, source: &str, languages: &[(String, String)], vocabulary: &Vocabulary) -> Result<Policy, Vec<PolicyFault>> {
     let mut reader = Reader { file, source, faults: Vec::new() };
     if source.len() > BYTES_MAX {
         reader.tell(0, format!("found {} bytes, expected a policy of at most {BYTES_MAX}", source.len()), None);
@@ -47,7 +50,7 @@ pub fn read(file: &str, source: &str, vocabulary: &Vocabulary) -> Result<Policy,
     if !errors.is_empty() {
         return Err(reader.finish());
     }
-    let policy = reader.policy(document.get_ref(), vocabulary);
+    let policy = reader.policy(document.get_ref(), languages, vocabulary);
     match policy {
         Some(policy) if reader.faults.is_empty() => {
             super::lint::lint(&policy, &mut |at, what| reader.tell(at, what, None));
@@ -91,7 +94,7 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 }
 
-const TOP_KEYS: [&str; 6] = ["thresholds", "soft", "intent", "queue", "message", "trigger"];
+const TOP_KEYS: [&str; 8] = ["thresholds", "soft", "masking", "languages", "intent", "queue", "message", "trigger"];
 const TRIGGER_KEYS: [&str; 13] = [
     "id",
     "about",
@@ -108,10 +111,12 @@ const TRIGGER_KEYS: [&str; 13] = [
     "message",
 ];
 const QUEUE_KEYS: [&str; 7] = ["id", "name", "owner", "skills", "strategy", "fallback", "hours"];
-const MESSAGE_KEYS: [&str; 5] = ["id", "acknowledge", "reassure", "expect", "expect_unknown_wait"];
+const MESSAGE_KEYS: [&str; 9] =
+    ["id", "acknowledge", "reassure", "expect", "expect_unknown_wait", "expect_off_hours", "expect_at_capacity", "connected", "opening"];
 const INTENT_KEYS: [&str; 2] = ["id", "examples"];
 const HOURS_KEYS: [&str; 3] = ["zone", "weekly", "holidays"];
 const THRESHOLD_KEYS: [&str; 6] = ["asks_for_person", "accepts", "rejects", "same_issue", "customer_repeats", "bot_repeats"];
+const MASKING_KEYS: [&str; 2] = ["email", "phone"];
 const SOFT_KEYS: [&str; 6] = ["attempts", "turns", "timeout_secs", "negative", "positive", "thanks"];
 /// Days of the week and spans of them, as `hours.weekly` names them.
 const DAYS: [(&str, Range<usize>); 10] = [
@@ -128,14 +133,18 @@ const DAYS: [(&str, Range<usize>); 10] = [
 ];
 
 impl<'a> Reader<'a> {
-    fn policy<'i>(&mut self, document: &'a DeTable<'i>, vocabulary: &Vocabulary) -> Option<Placed> {
+    fn policy<'i>(&mut self, document: &'a DeTable<'i>, languages: &[(String, String)], vocabulary: &Vocabulary) -> Option<Placed> {
         let top = Table { table: document, at: 0, name: "policy".to_owned() };
         self.known_keys(&top, &TOP_KEYS);
         let intents = self.intents(&top, vocabulary);
-        let messages = self.messages(&top);
+        let files = self.language_table(&top, languages);
+        let words = self.own_words(&files);
+        let messages = self.messages(&top, &words);
+        let languages = self.other_languages(&files, &messages);
         let (queues, queue_places, fallbacks) = self.queues(&top);
         let thresholds = self.thresholds(&top);
         let soft = self.soft(&top);
+        let masking = self.masking(&top);
         let example_ids: Vec<String> = intents.iter().map(|intent| intent.id.clone()).collect();
         let mut compiler = Compiler::new(vocabulary, &example_ids);
         let (mut triggers, mut whens, mut rearms) = (Vec::new(), Vec::new(), Vec::new());
@@ -153,9 +162,27 @@ impl<'a> Reader<'a> {
         }
         self.ids_once(&tables);
         let (terms, phrases) = (compiler.terms, compiler.phrases);
-        let digest = Digest::of_value(&(self.source, vocabulary));
-        let policy =
-            Policy { digest, vocabulary: vocabulary.clone(), thresholds, soft, triggers, queues, messages, intents, terms, phrases };
+        let texts: Vec<(&str, &str)> = files.iter().map(|file| (file.tag.as_str(), file.text.as_str())).collect();
+        let digest = if texts.is_empty() {
+            Digest::of_value(&(self.source, vocabulary))
+        } else {
+            Digest::of_value(&(self.source, texts, vocabulary))
+        };
+        let policy = Policy {
+            digest,
+            vocabulary: vocabulary.clone(),
+            thresholds,
+            soft,
+            masking,
+            triggers,
+            queues,
+            messages,
+            words,
+            languages,
+            intents,
+            terms,
+            phrases,
+        };
         Some(Placed { policy, whens, rearms, fallbacks, queues: queue_places })
     }
 
@@ -337,22 +364,32 @@ impl<'a> Reader<'a> {
         Some(days)
     }
 
-    fn messages<'i>(&mut self, top: &Table<'a, 'i>) -> Vec<MessageTemplate> {
+    /// The messages of a policy, or of a language file; their templates are tried with these words.
+    fn messages<'i>(&mut self, top: &Table<'a, 'i>, words: &LanguageWords) -> Vec<MessageTemplate> {
         let tables = self.tables(top, "message");
         let mut messages = Vec::new();
         for table in &tables {
             self.known_keys(table, &MESSAGE_KEYS);
             let id = self.id(table);
-            let (acknowledge, reassure, expect) =
-                (self.part(table, "acknowledge"), self.part(table, "reassure"), self.part(table, "expect"));
+            let mut part = |key: &str| self.part(table, key, &PART_VARIABLES, words);
+            let (acknowledge, reassure, expect) = (part("acknowledge"), part("reassure"), part("expect"));
             for (key, _) in [("acknowledge", &acknowledge), ("reassure", &reassure)].into_iter().filter(|(_, text)| names_wait(text)) {
                 let at = table.get(key).map_or(table.at, |value| value.span().start);
                 self.tell(at, format!("{}.{key}: found the wait, which may not be known; it belongs into expect", table.name), None);
             }
-            let expect_unknown_wait = table.get("expect_unknown_wait").map(|_| self.part(table, "expect_unknown_wait"));
-            if names_wait(&expect) && expect_unknown_wait.is_none() {
-                let what = format!("{}: expect names the wait, expected expect_unknown_wait for when it is not known", table.name);
-                self.tell(table.at, what, None);
+            let mut optional = |key: &str, known: &[&str]| table.get(key).map(|_| self.part(table, key, known, words));
+            let expect_unknown_wait = optional("expect_unknown_wait", &PART_VARIABLES);
+            let expect_off_hours = optional("expect_off_hours", &PART_VARIABLES);
+            let expect_at_capacity = optional("expect_at_capacity", &PART_VARIABLES);
+            let connected = optional("connected", &CONNECTED_VARIABLES);
+            let opening = optional("opening", &OPENING_VARIABLES);
+            let variants = [("expect_off_hours", &expect_off_hours), ("expect_at_capacity", &expect_at_capacity)];
+            let variants = variants.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+            for (key, _) in std::iter::once(("expect", &expect)).chain(variants).filter(|(_, text)| names_wait(text)) {
+                if expect_unknown_wait.is_none() {
+                    let what = format!("{}: {key} names the wait, expected expect_unknown_wait for when it is not known", table.name);
+                    self.tell(table.at, what, None);
+                }
             }
             if let Some(value) = table.get("expect_unknown_wait").filter(|_| expect_unknown_wait.as_deref().is_some_and(names_wait)) {
                 self.tell(
@@ -362,23 +399,46 @@ impl<'a> Reader<'a> {
                 );
             }
             if let Some(id) = id.or_else(|| written_id(table)) {
-                messages.push(MessageTemplate { id, acknowledge, reassure, expect, expect_unknown_wait });
+                messages.push(MessageTemplate {
+                    id,
+                    acknowledge,
+                    reassure,
+                    expect,
+                    expect_unknown_wait,
+                    expect_off_hours,
+                    expect_at_capacity,
+                    connected,
+                    opening,
+                });
             }
         }
         self.ids_once(&tables);
         messages
     }
 
-    /// One part of a message, with its braces checked.
-    fn part<'i>(&mut self, table: &Table<'a, 'i>, key: &str) -> String {
-        let text = self.sentence(table, key, PART_BYTES_MAX).unwrap_or_default();
-        self.variables(table, key, &text);
+    /// A template: its braces checked one by one, then the whole of it by rendering.
+    fn part<'i>(&mut self, table: &Table<'a, 'i>, key: &str, known: &[&str], words: &LanguageWords) -> String {
+        let text = self.template(table, key, known);
+        self.try_out(table, key, &text, words);
         text
     }
 
-    /// Braces must be whole, and what stands between them known.
-    fn variables<'i>(&mut self, table: &Table<'a, 'i>, key: &str, text: &str) {
-        let Some(value) = table.get(key) else { return };
+    fn template<'i>(&mut self, table: &Table<'a, 'i>, key: &str, known: &[&str]) -> String {
+        let text = self.sentence(table, key, PART_BYTES_MAX).unwrap_or_default();
+        self.variables(table, key, &text, known)
+    }
+
+    /// Renders a template that has no other fault.
+    fn try_out<'i>(&mut self, table: &Table<'a, 'i>, key: &str, text: &str, words: &LanguageWords) {
+        let Some(value) = table.get(key).filter(|_| !text.is_empty()) else { return };
+        if let Some(fault) = reply::fault_of(text, words) {
+            self.tell(value.span().start, format!("{}.{key}: {fault}", table.name), None);
+        }
+    }
+
+    /// Braces must be whole, and what stands between them known; gives the text, or nothing where it is faulty.
+    fn variables<'i>(&mut self, table: &Table<'a, 'i>, key: &str, text: &str, known: &[&str]) -> String {
+        let Some(value) = table.get(key) else { return String::new() };
         let at = |offset: usize| inside_string(self.source, value.span(), offset);
         let mut rest = 0;
         let mut faults = Vec::new();
@@ -388,9 +448,9 @@ impl<'a> Reader<'a> {
                 break;
             };
             let name = text[open + 2..close].trim();
-            if !VARIABLES.contains(&name) {
-                let suggestion = nearest(name, VARIABLES.into_iter()).map(|name| format!("{{{{ {name} }}}}"));
-                faults.push((at(open), format!("found {{{{ {name} }}}}, expected one of {}", VARIABLES.join(", ")), suggestion));
+            if !known.contains(&name) {
+                let suggestion = nearest(name, known.iter().copied()).map(|name| format!("{{{{ {name} }}}}"));
+                faults.push((at(open), format!("found {{{{ {name} }}}}, expected one of {}", known.join(", ")), suggestion));
             }
             rest = close + 2;
         }
@@ -400,9 +460,11 @@ impl<'a> Reader<'a> {
         if let Some(stray) = ["{%", "{#"].iter().find_map(|sign| text.find(sign)) {
             faults.push((at(stray), "found a statement, expected only {{ names }}".to_owned(), None));
         }
+        let is_sound = faults.is_empty();
         for (at, what, suggestion) in faults {
             self.tell(at, format!("{}.{key}: {what}", table.name), suggestion);
         }
+        if is_sound { text.to_owned() } else { String::new() }
     }
 
     fn intents<'i>(&mut self, top: &Table<'a, 'i>, vocabulary: &Vocabulary) -> Vec<ExampleIntent> {
@@ -484,7 +546,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn masking<'i>(&mut self, top: &Table<'a, 'i>) -> Masking {
+        let table = self.section(top, "masking", &MASKING_KEYS);
+        let mut truth = |key: &str| table.as_ref().is_some_and(|table| self.truth(table, key, false));
+        Masking { email: truth("email"), phone: truth("phone") }
+    }
+
     // Values of one kind.
+
+    fn truth<'i>(&mut self, table: &Table<'a, 'i>, key: &str, default: bool) -> bool {
+        let Some(value) = table.get(key) else { return default };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.tell(value.span().start, format!("{}.{key}: found {}, expected true or false", table.name, found(value)), None);
+            default
+        })
+    }
 
     fn section<'i>(&mut self, top: &Table<'a, 'i>, key: &str, known: &[&str]) -> Option<Table<'a, 'i>> {
         let value = top.get(key)?;
@@ -729,15 +805,6 @@ fn found(value: &Spanned<DeValue<'_>>) -> String {
 /// The id as it is written, also where it has a wrong form: who names it must not be told off for it.
 fn written_id(table: &Table<'_, '_>) -> Option<String> {
     table.get("id")?.get_ref().as_str().map(str::to_owned)
-}
-
-/// The names between braces.
-fn variables_of(text: &str) -> impl Iterator<Item = &str> {
-    text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()))
-}
-
-fn names_wait(text: &str) -> bool {
-    variables_of(text).any(|name| name == "wait")
 }
 
 /// Where a byte of a string's value stands in the file: past the quotes, and past what escapes take.

@@ -5,11 +5,12 @@
 //!
 //! Where a check exists, it decides: Luhn for cards (ISO/IEC 7812), mod 97 and the country's length for an IBAN (ISO 13616), the letter of a
 //! Spanish DNI or NIE. Other numbers are told apart by their shape and by the words before them, of which the nearest wins: "call 4558129" is a
-//! telephone number, "order 4558129" is not. In doubt a secret is masked.
+//! telephone number, "order 4558129" is not. In doubt a secret is masked. Digits, dashes and spaces may be of any script: [`Folded`] makes them plain.
 //!
 //! National identity numbers known here: US social security (SSN) and taxpayer (ITIN), UK national insurance (NINO), Spanish DNI and NIE; by the
 //! words before them also Canadian SIN, Indian Aadhaar, passports, driving licences and tax numbers.
 
+use super::fold::Folded;
 use super::pattern::{Matcher, Row, expression};
 use crate::signal::{Finding, LexicalKind, PersonalData, Span};
 use regex::Regex;
@@ -30,46 +31,130 @@ const TOKENS: &[Row] = &[
     ("npm, PyPI, DigitalOcean", r"(?:npm_[A-Za-z0-9]{20,}|pypi-[A-Za-z0-9_-]{20,}|do[opr]_v1_[a-f0-9]{40,})"),
     ("SendGrid", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
     ("Shopify", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+    ("Slack webhook", r"T[A-Z0-9]{8,}/B[A-Z0-9]{8,}/[A-Za-z0-9]{16,}"),
+    ("code of Google", r"G-[0-9]{6}\b"),
 ];
 
-/// Secrets that the text names: the words before the value, and what the value must look like.
+/// Words for a password.
+const PASSWORD: &str = r"(?:pass[ -]?words?|passwort|kennwort|pass?wo?rd|pas+word|passwrd|passord|pass ?code|pass ?phrase|passwd|pwd|pw|psw|contraseña|contrasena|mot de passe|mdp|senha|wachtwoord)";
+
+/// What may stand between a cue and its value.
+const FILLERS: &str = r"(?:[ \t]+(?:for|to|of|on|at|by|via|from|i|we|you|they|he|she|it|me|us|use|used|have|had|got|get|received|given|gave|sent|entered|typed|put|in|into|here|with|and|my|our|your|his|her|the|a|this|that|these|account|app|portal|website|site|wifi|wi-fi|e-?mail|mail|text|sms|message|whatsapp|login|page|profile|currently|now|still|just|new|old|temp|temporary|current|there|device|router|phone|laptop|computer|which|card|debit|credit|bank|sim|door|gate|front|back|number|code|form|field|screen|says|said|shows|was|is|should|read|reads|be|one|admin|user|online|banking)\b)";
+
+/// Secrets that the text names: the words before the value, where `<password>` and `<fillers>` stand for the lists above, and what the value must look like.
 const NAMED: &[(&str, &str, PersonalData, Looks)] = &[
-    ("Bearer", r"bearer\s{1,3}", PersonalData::Token, Looks::Key),
+    ("Bearer", r"(?:bearer|basic)(?: token)?:?\s{1,3}", PersonalData::Token, Looks::Key),
     (
-        "API key",
-        r"(?:(?:api|access|secret|private|auth|client|service|license|encryption|signing|webhook|aws)[\s_-]{0,2}(?:access[\s_-]?)?(?:key|token|secret)(?:[\s_-]?id)?|apikey|token|secret)\s{0,3}(?:is|was|=>|=|:)\s{0,3}",
+        "API key: x",
+        r"(?:[a-z0-9]{1,20}[_.-]){0,5}(?:api|access|secret|private|auth|client|service|license|licence|encryption|signing|webhook|aws|app|session|refresh|security|shared|master|product|integration|csrf|bot|deploy|user|bearer)?[\s_-]{0,2}(?:access[\s_-]?)?(?:key|token|secret|apikey)(?:[\s_-]?id)?[\x22'`*]{0,3}(?:<fillers>){0,6}\s{0,3}(?:is|was|=>|=|:|-|\bto)\s{0,3}",
         PersonalData::Token,
         Looks::Key,
     ),
     (
+        "key x",
+        r"(?:[a-z0-9]{1,20}[_.-]){0,5}[a-z]{0,12}(?:key|token|secret|credential)s?(?:<fillers>){0,6}\s{1,3}",
+        PersonalData::Token,
+        Looks::LongKey,
+    ),
+    (
+        "cookie",
+        r"(?:[a-z_-]{0,20}sess(?:ion)?[_-]?(?:id)?|sid|csrf[a-z_-]{0,20}|cookie|signature|sig)\s{0,2}[=:]\s{0,2}",
+        PersonalData::Token,
+        Looks::LongKey,
+    ),
+    (
         "password: hunter2",
-        r"(?:password|passwort|passwrd|pasword|passcode|pass ?phrase|passwd|pwd|pw|pass|psw)(?: ?\([a-z0-9 ]{0,20}\))?\s{0,3}(?:=>|=|:|->|–|—)[ \t]{0,3}",
+        r"(?:<password>|pass)[\x22'`*]{0,3}(?: ?\([a-z0-9 ]{0,20}\))?\s{0,3}(?:=>|=|:|->|–|—)[ \t]{0,3}",
+        PersonalData::Password,
+        Looks::NoPlea,
+    ),
+    ("password:\nhunter2", r"(?:<password>|pass)[\x22'`*]{0,3}\s{0,3}(?:[:=-]\s{0,3})?\n\s{0,3}", PersonalData::Password, Looks::Mixed),
+    ("password - hunter2", r"<password>(?:<fillers>){0,4}\s{1,3}-\s{1,3}", PersonalData::Password, Looks::Mixed),
+    ("password for the portal: hunter2", r"<password>(?:<fillers>){1,8}\s{0,3}[:=]\s{0,3}", PersonalData::Password, Looks::Mixed),
+    (
+        "password is hunter2",
+        r"<password>(?:'s|’s|s)?(?:<fillers>){0,8}\s{1,3}(?:is|was|are|est|ist|lautet|es|era|é|will be|should be|to|changed to|set to|is set to|to be|as|is now|was changed to|is currently|is still|being|is just|is simply|is:|is,|=)\s{1,3}(?:(?:literally|actually|really|definitely|simply|just)\s{1,3})?",
+        PersonalData::Password,
+        Looks::LastOrMixed,
+    ),
+    (
+        "password for bob is hunter2",
+        r"<password>\s(?:for|of|to|on|at)\s(?:(?:my|the|our|your)\s)?(?u:\S){1,40}\s{1,3}(?:is|was)\s{1,3}",
+        PersonalData::Password,
+        Looks::Mixed,
+    ),
+    (
+        "password ... I set it to hunter2",
+        r"<password>(?u:[^\n]){0,120}?\b(?:re)?(?:set|changed|made) it (?:to|as)\s{1,3}",
+        PersonalData::Password,
+        Looks::LettersAndDigits,
+    ),
+    ("pass is hunter2", r"pass (?:is|was|is now)\s{1,3}", PersonalData::Password, Looks::LastOrMixed),
+    ("password's hunter2", r"<password>(?:'s|’s)\s{1,3}", PersonalData::Password, Looks::LastOrMixed),
+    (
+        "password hunter2",
+        r"(?:pass[ -]?word|passwort|pass ?code|pass ?phrase|passwd|pwd|pw|psw),?\s{1,3}",
+        PersonalData::Password,
+        Looks::Mixed,
+    ),
+    (
+        "user bob pass hunter2",
+        r"(?:user(?:name)?|user ?id|login|log in as|e-?mail|me)\b(?u:[^\n]){0,64}?\bpass\s{1,3}",
+        PersonalData::Password,
+        Looks::LettersAndDigits,
+    ),
+    (
+        "login: bob / hunter2",
+        r"(?:log[ -]?in|log ?on|user(?:name)?|credentials)(?: (?:data|details|info))?\s{0,2}(?:[:=]|is|are|with|using)\s{0,2}(?u:[^\s/|]){2,64}\s{0,2}[/|]\s{0,2}",
+        PersonalData::Password,
+        Looks::LettersAndDigits,
+    ),
+    (
+        "password was x, now it is y",
+        r"<password>\s(?u:[^\n]){0,48}?\b(?:now|then|or|maybe|not|but)(?: (?:its|it's|it’s|it is|is|to|it was|was|maybe|with))?\s{1,3}",
+        PersonalData::Password,
+        Looks::LettersAndDigits,
+    ),
+    (
+        "curl -u bob:hunter2",
+        r"curl\b(?u:[^\n]){0,200}?\s(?:-u|--user)[ =]{1,2}['\x22]?(?u:[^\s:]){1,64}:",
         PersonalData::Password,
         Looks::NoPlea,
     ),
     (
-        "password is hunter2",
-        r"(?:password|passwort|passwrd|pasword|passcode|pass ?phrase|passwd|pwd|pw|psw)(?:'s|’s|s)?(?: (?:for|to|of|on|at|i|use|used|have|in|here|with|and|my|the|your|this|that|account|app|portal|website|site|wifi|wi-fi|email|login|page|profile|currently|now|still|just|new|old|there|it|device|router|phone|laptop|computer|which)){0,8}\s{1,3}(?:is|was|are|will be|should be|to|changed to|set to|is set to|to be|as|is now|was changed to|is currently|is still|being|is just|is simply|is:|is,|=)\s{1,3}",
-        PersonalData::Password,
-        Looks::LastOrMixed,
-    ),
-    ("password hunter2", r"(?:password|passcode|pass ?phrase|passwd|pwd|pw),?\s{1,3}", PersonalData::Password, Looks::Mixed),
-    (
         "PIN 4821",
-        r"(?:pin ?(?:code|number|no)|pins?|passcode|pass ?code|security (?:code|number)|cvv2?|cvc2?|cvn|csc|otp|tan|(?:one[- ]?time|verification|2fa|access|unlock|authentication|auth|login|sms|door|gate) (?:code|password|passcode|pin))(?: (?:for|to|of|on|my|the|this|that|card|account|i|got|received|use|app|phone|debit|credit|bank|new|old|sim|door|gate|number|code|you|sent)\b){0,6}\s{0,3}(?:is|was|are|=|:|#|-|–|to be|to|is set to|is now|changed to|is currently)?\s{0,3}",
+        r"(?:pin ?(?:code|number|no)|pins?|puk|passcode|pass ?code|security (?:code|number|digits)|cvv2?|cvc2?|ccv2?|cvn|csc|cid|otp|tan|mtan|(?:one[- ]?time|verification|2fa|two[- ]factor|mfa|access|unlock|authentication|authenticator|auth|authorization|login|sign[- ]in|sms|text|door|gate|backup|recovery|reset|activation|confirmation|security|google|whatsapp|bank|email) (?:code|password|passcode|pin|number)s?)[\x22'`*]{0,3}(?:<fillers>){0,8}[ \t]{0,2}(?:is|was|are|=|:|#|-|–|to be|to|is set to|is now|changed to|is currently)?\s{0,3}",
         PersonalData::Password,
         Looks::Code,
+    ),
+    (
+        "recovery code a1b2-c3d4",
+        r"(?:backup|recovery|reset|rescue|emergency|restore|unlock|activation|one[- ]?time|2fa|security) (?:code|key|phrase)s?(?:<fillers>){0,4}\s{0,3}(?:is|are|was|=|:|-)?\s{0,3}",
+        PersonalData::Password,
+        Looks::Key,
+    ),
+    (
+        "three digits on the back",
+        r"(?:digits?|number|code|security)?(?u:[^\n.?!]){0,12}?on the (?:back|reverse|rear)(?: of (?:it|the card|my card))?(?: (?:it says|it reads|that says|says|reads))?\s{0,3}(?:is|are|was|:|=|,|-)?\s{0,3}",
+        PersonalData::Password,
+        Looks::Cvv,
+    ),
+    (
+        "authenticator shows 662910",
+        r"(?:(?:authenticator|authy|token generator|code generator|sms|text|message|app)(?: app| message)?(?: (?:just|only|now|it))?\s{1,2}(?:shows|showed|says|said|gives|gave me|reads|displays|contains)|texted me)[ :]{1,3}",
+        PersonalData::Password,
+        Looks::LongCode,
     ),
     ("user:password@host", r"[a-z][a-z0-9+.-]{1,12}://[a-z0-9._~%-]{1,64}:", PersonalData::Password, Looks::BeforeHost),
     (
         "SSN",
-        r"(?:ssn|social security|social sec|itin|social)(?: (?:number|no|num|is|was|#|digits|card)){0,3}[.:#=]{0,2}\s{0,3}",
+        r"(?:ssn|ss|social security|social sec|soc sec|soc|itin|tax id|taxpayer id|ein|social)\b(?:[ \t]+(?:number|no|num|digits|card|nr|[#-])|[#']s?){0,3}(?:<fillers>){0,8}[ \t]{0,2}[.:#=-]{0,2}\s{0,3}#?",
         PersonalData::NationalId,
         Looks::Ssn,
     ),
     (
         "other identity number",
-        r"(?:passport|driver'?s? licen[sc]e|driving licen[sc]e|licen[sc]e|national (?:id|insurance|identity)|ni|nino|aadhaa?r|sin|social insurance|tax(?:payer)? id(?:entification)?|steuer-?id|identity card|id card|personalausweis|pan card|medicare|nhs)(?: (?:number|no|num|card|id|is|was|#)){0,3}[.:#=]{0,2}\s{0,3}",
+        r"(?:passport|driver'?s? licen[sc]e|driving licen[sc]e|licen[sc]e|national (?:id|insurance|identity)|ni|nino|aadhaa?r|sin|social insurance|tax(?:payer)? id(?:entification)?|steuer-?id|identity card|id card|personalausweis|pan card|medicare|nhs|nat(?:ional)?\.? ins(?:urance)?|green card|perso|national id)\b(?: (?:number|no|num|nr|card|id|#)){0,3}(?:<fillers>){0,4}[.:#=]{0,2}\s{0,3}",
         PersonalData::NationalId,
         Looks::Id,
     ),
@@ -92,6 +177,16 @@ enum Looks {
     Ssn,
     /// Words with digits, five of them or more.
     Id,
+    /// 3 or 4 digits.
+    Cvv,
+    /// 6 digits in two groups, or 4 to 8 in one.
+    SixDigits,
+    /// 6 digits in two groups, or 5 to 8 in one.
+    LongCode,
+    /// Letters and digits, six characters or more.
+    LettersAndDigits,
+    /// Letters and digits, 16 characters or more.
+    LongKey,
     /// Up to the "@" of an address.
     BeforeHost,
 }
@@ -103,7 +198,7 @@ const PLEAS: &str = "\
      declined default deleted denied did different difficult digits disabled displayed does doesn't doing don't easy email empty \
      enough entered error exactly expired expiring failed failing field fine for forgot forgotten gets gone good got hacked had \
      hard has have help hidden i if ignored in inactive incorrect insecure invalid is isn't issue issues it its just keeps known \
-     leaked letters link locked log login long lost manager mandatory me missing my necessary needed never new no none not nothing \
+     leaked letters link locked log login long lost manager mandatory max maximum me min minimum missing my necessary needed never new no none not nothing \
      now of off ok okay old on one only optional or outdated page please policy possible probably problem prompt protected \
      protection recognised recognized recover recovery refused rejected required requirements reset resetting right safe same \
      saved saying screen secret secure sent set short should showing simple so something still stolen stored strong supposed \
@@ -149,6 +244,13 @@ const OTHER_NUMBER_WORDS: &[Row] = &[(
      id|bill|receipt|zip|postcode|postal code|claim|po|contract|code|version|isbn|ean|upc|barcode|batch|lot|amount|sum|total|price|cost|paid|pay|balance|usd|eur|gbp|rs|reservation|pnr|flight|ip|error|coupon|voucher|gift card|delivery|return|rma|awb|iccid|sort code|routing|line item|part|meter|student|employee|user|complaint|request|session|loan|delivery code",
 )];
 
+/// Words before "code" that say that it is no secret, and how far before it they may stand, in bytes.
+const OTHER_CODES: &[Row] = &[(
+    "other code",
+    "(?:error|status|exit|return|response|reason|fault|trouble|http|zip|postal|post|area|country|city|region|dial|dialling|dialing|calling|bar|qr|sort|routing|swift|bic|bank|branch|store|discount|promo|promotion|promotional|coupon|voucher|gift|referral|friend|campaign|sale|product|item|article|model|color|colour|order|booking|tracking|delivery|shipping|airport|flight|tax|source|dress|morse|the error|design|paint|part|batch|hs|sku|offer|use|using|apply|applied)(?: with| shows?| has| says| the| of)?",
+)];
+const OTHER_CODE_BYTES: usize = 24;
+
 /// Countries with an IBAN and its length in characters. From SWIFT's IBAN registry.
 const IBAN_LENGTHS: &str = "\
      AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 \
@@ -171,6 +273,12 @@ pub(super) struct Rules {
     named: Vec<(Regex, PersonalData, Looks)>,
     iban_start: Regex,
     national_id: Regex,
+    spread_card: Regex,
+    expiry_and_cvv: Regex,
+    code: Regex,
+    other_codes: Matcher,
+    password_after: Regex,
+    cvv_after: Regex,
     spelled_email: Regex,
     phones: Vec<(Regex, RangeInclusive<usize>, &'static [Meaning])>,
     phone_words: Matcher,
@@ -182,10 +290,22 @@ impl Rules {
         let tokens: Vec<&str> = TOKENS.iter().map(|(_, pattern)| *pattern).collect();
         Self {
             tokens: expression(&format!(r"(?-u)\b(?:{})", tokens.join("|"))),
-            named: NAMED.iter().map(|(_, pattern, kind, looks)| (expression(&format!(r"(?i-u)\b(?:{pattern})")), *kind, *looks)).collect(),
+            named: NAMED.iter().map(|(_, pattern, kind, looks)| (named(pattern), *kind, *looks)).collect(),
             iban_start: expression(r"(?i-u)\b[A-Z]{2}[ -]?\d{2}[ -]?[A-Z0-9]"),
             national_id: expression(
-                r"(?i-u)\b(?:(?P<ssn>\d{3}-\d{2}-\d{4})|(?P<nino>[a-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[a-d])|(?P<dni>[xyz\d]-?\d{7}-?[a-z]))\b",
+                r"(?i-u)\b(?:(?P<ssn>\d{3}-\d{2}-\d{4})|(?P<nino>[a-z]{2}[ -]?\d{2}[ -]?\d{2}[ -]?\d{2}[ -]?[a-d])|(?P<dni>[xyz\d]-?\d{7}-?[a-z]))\b",
+            ),
+            spread_card: expression(r"(?-u)\b\d{4}(?:[\s_/|*-]{1,3}\d{4}){3}\b|\b\d{4}[\s_/|*-]{1,3}\d{6}[\s_/|*-]{1,3}\d{5}\b"),
+            expiry_and_cvv: expression(
+                r"(?i-u)^[ ,;/|\n\r\t]{1,4}(?:(?:exp|expiry|expires|valid)[a-z ]{0,8}[.:]? ?)?(?:0?[1-9]|1[0-2]) ?[/.-] ?(?:20)?[0-9]{2}[ ,;/|\n\r\t]{1,4}([0-9]{3,4})\b",
+            ),
+            code: named(r"codes?[\x22'`*]{0,3}(?:<fillers>){0,8}[ \t]{0,2}(?:is|was|are|=|:|#|-)?\s{0,3}"),
+            other_codes: Matcher::anywhere(OTHER_CODES, &[]),
+            password_after: trailing(
+                r"\s(?:(?:is|was|as|for|not accepted as|rejected as|being) )(?:(?:my|the|a|our|your|his|her) )?(?:(?:new|old|current|temporary|temp|login|admin|wifi) )?<password>\b",
+            ),
+            cvv_after: trailing(
+                r"\s(?:(?:is|was|as) (?:(?:my|the|your|our) )?(?:pin|code|otp|passcode|(?:security|verification|sms|access) code)|to (?:verify|log ?in|sign ?in|authenticate|confirm your|reset your|complete your)|(?:is |was |as )?(?:(?:my|the) )?(?:cvv2?|cvc2?|ccv|csc|otp))\b",
             ),
             spelled_email: expression(
                 r"(?i-u)\b[a-z0-9._%+-]{1,64}\s?(?:[\[({]\s?at\s?[\])}]|\sat\s)\s?[a-z0-9-]{2,63}(?:\s?(?:[\[({]\s?dot\s?[\])}]|\sdot\s|\.)\s?[a-z0-9-]{2,24}){0,2}\s?(?:[\[({]\s?dot\s?[\])}]|\sdot\s|\.)\s?(?:com|net|org|edu|gov|io|co\suk|de|fr|uk|eu|info)\b",
@@ -198,6 +318,15 @@ impl Rules {
 
     /// The personal data in a text, in its order and without overlaps.
     pub(super) fn find(&self, text: &str) -> Vec<Finding> {
+        if text.is_ascii() {
+            return self.find_plain(text);
+        }
+        let folded = Folded::of(text);
+        let found = self.find_plain(&folded.text).into_iter();
+        found.map(|finding| Finding { span: folded.origin(finding.span), ..finding }).collect()
+    }
+
+    fn find_plain(&self, text: &str) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut add = |kind, start, end| found.push((kind, Span { start, end }));
         private_keys(text, &mut add);
@@ -205,10 +334,12 @@ impl Rules {
         self.tokens.find_iter(text).for_each(|token| add(PersonalData::Token, token.start(), token.end()));
         self.spelled_email.find_iter(text).for_each(|email| add(PersonalData::Email, email.start(), email.end()));
         self.named_secrets(text, &mut add);
+        self.secrets_before_their_name(text, &mut add);
         if text.bytes().any(|byte| byte.is_ascii_digit()) {
             self.ibans(text, &mut add);
             self.national_ids(text, &mut add);
             self.cards(text, &mut add);
+            self.codes(text, &mut add);
             self.phones(text, &mut add);
         }
         let found = without_overlaps(found).into_iter();
@@ -221,6 +352,37 @@ impl Rules {
                 if let Some(value) = value_at(text, cue.end(), *looks) {
                     add(*kind, value.start, value.end);
                 }
+            }
+        }
+    }
+
+    /// "hunter2 is my password", "123 is the cvv".
+    fn secrets_before_their_name(&self, text: &str, add: &mut impl FnMut(PersonalData, usize, usize)) {
+        for name in self.password_after.find_iter(text) {
+            if let Some(value) = value_before(text, name.start()).filter(|value| value.len() >= 4 && is_mixed(value)) {
+                let start = value.as_ptr().addr() - text.as_ptr().addr();
+                add(PersonalData::Password, start, start + value.len());
+            }
+        }
+        for name in self.cvv_after.find_iter(text) {
+            let value = tail_while(&text[..name.start()], |c| c.is_ascii_digit());
+            let start = name.start() - value.len();
+            let stands_alone = !text[..start].ends_with(|c: char| c.is_alphanumeric() || ".,-/$€£".contains(c));
+            if stands_alone && (3..=8).contains(&digits_of(value)) {
+                add(PersonalData::Password, start, name.start());
+            }
+        }
+    }
+
+    /// "code 482913", but not the codes of errors, countries and vouchers.
+    fn codes(&self, text: &str, add: &mut impl FnMut(PersonalData, usize, usize)) {
+        for cue in self.code.find_iter(text) {
+            let before = &text[text.floor_char_boundary(cue.start().saturating_sub(OTHER_CODE_BYTES))..cue.start()];
+            if self.other_codes.spans(before).last().is_some_and(|span| span.end + 1 >= before.len()) {
+                continue;
+            }
+            if let Some(value) = value_at(text, cue.end(), Looks::SixDigits) {
+                add(PersonalData::Password, value.start, value.end);
             }
         }
     }
@@ -244,15 +406,27 @@ impl Rules {
     }
 
     fn cards(&self, text: &str, add: &mut impl FnMut(PersonalData, usize, usize)) {
+        let mut cards = Vec::new();
         for run in digit_runs(text) {
             let mut rest = &run[..];
             while let [first, ..] = rest {
                 let named_otherwise = || self.meaning(text, first.start) == Meaning::Other;
                 let used = card_groups(text, rest, named_otherwise);
-                if let Some(last) = used.checked_sub(1) {
-                    add(PersonalData::CardNumber, first.start, rest[last].end);
-                }
+                cards.extend(used.checked_sub(1).map(|last| Span { start: first.start, end: rest[last].end }));
                 rest = &rest[used.max(1)..];
+            }
+        }
+        let is_card = |spread: &str| {
+            let digits: String = spread.chars().filter(char::is_ascii_digit).collect();
+            luhn(&digits) && is_brand(&digits)
+        };
+        let spread = self.spread_card.find_iter(text).filter(|spread| is_card(spread.as_str()));
+        cards.extend(spread.map(|spread| Span { start: spread.start(), end: spread.end() }));
+        for card in cards {
+            add(PersonalData::CardNumber, card.start, card.end);
+            // "11/27 309": nobody says what these are.
+            if let Some(cvv) = self.expiry_and_cvv.captures(&text[card.end..]).and_then(|captures| captures.get(1)) {
+                add(PersonalData::Password, card.end + cvv.start(), card.end + cvv.end());
             }
         }
     }
@@ -262,7 +436,11 @@ impl Rules {
             for found in shape.find_iter(text) {
                 let stands_alone = !text[..found.start()].ends_with(|c: char| c.is_alphanumeric() || "._,@+-/".contains(c))
                     && !text[found.end()..].starts_with(|c: char| c.is_alphanumeric() || "_%€£$".contains(c));
-                if stands_alone && digits.contains(&digits_of(found.as_str())) && needs.contains(&self.meaning(text, found.start())) {
+                if stands_alone
+                    && !is_date(found.as_str())
+                    && digits.contains(&digits_of(found.as_str()))
+                    && needs.contains(&self.meaning(text, found.start()))
+                {
                     add(PersonalData::Phone, found.start(), found.end());
                 }
             }
@@ -292,9 +470,11 @@ enum Meaning {
 }
 
 /// Drops what lies within a longer finding, or within a more specific one of the same length; joins what overlaps in part, so that nothing
-/// is left unmasked.
+/// is left unmasked. An address or a telephone number, which a policy may leave alone, never hides a secret.
 fn without_overlaps(mut found: Vec<(PersonalData, Span)>) -> Vec<(PersonalData, Span)> {
-    let rank = |kind: PersonalData, span: Span| (span.end - span.start, specificity(kind));
+    let rank = |kind: PersonalData, span: Span| {
+        (!matches!(kind, PersonalData::Email | PersonalData::Phone), span.end - span.start, specificity(kind))
+    };
     found.sort_by_key(|(_, span)| (span.start, span.end));
     let mut kept: Vec<(PersonalData, Span)> = Vec::with_capacity(found.len());
     for (kind, span) in found {
@@ -379,14 +559,46 @@ fn tail_while(text: &str, keep: impl Fn(char) -> bool) -> &str {
 /// Longest value of a named secret, in bytes: a long token. What goes on beyond is cut there.
 const VALUE_BYTES_MAX: usize = 4096;
 
+/// A cue that stands before its value, compiled.
+fn named(pattern: &str) -> Regex {
+    trailing(&format!(r"\b(?:{pattern})"))
+}
+
+/// A cue that stands after its value, compiled.
+fn trailing(pattern: &str) -> Regex {
+    expression(&format!("(?i-u){}", pattern.replace("<password>", PASSWORD).replace("<fillers>", FILLERS)))
+}
+
+/// Bytes before a name in which a value between quotes may stand.
+const QUOTED_BEFORE_BYTES: usize = 64;
+
+/// The last value between quotes shortly before `end`, else the last word.
+fn value_before(text: &str, end: usize) -> Option<&str> {
+    let before = &text[text.floor_char_boundary(end.saturating_sub(QUOTED_BEFORE_BYTES))..end];
+    let quoted =
+        before.char_indices().filter_map(|(at, _)| in_quotes(&before[at..])).find(|quoted| !quoted.starts_with(char::is_whitespace));
+    let word = || unquoted(tail_while(before, |c| !c.is_whitespace()));
+    Some(quoted.filter(|quoted| !quoted.contains(char::is_whitespace)).unwrap_or_else(word)).filter(|value| !value.is_empty())
+}
+
+/// What stands in the place of secrets that were masked before; the words of `handoff::mask`.
+const MASKED: [&str; 7] = ["[card number]", "[IBAN]", "[national id]", "[password]", "[token]", "[e-mail]", "[phone number]"];
+
 /// The value that stands at `start`, if it looks like a secret.
 fn value_at(text: &str, start: usize, looks: Looks) -> Option<Span> {
     let rest = &text[start..text.floor_char_boundary(start + VALUE_BYTES_MAX)];
+    // A text that was masked already: "my password is [password]".
+    if MASKED.iter().any(|word| rest.starts_with(word)) {
+        return None;
+    }
     let quoted = in_quotes(rest);
     let is_word_char = |c: char| !c.is_whitespace();
     let value = match (looks, quoted) {
         (Looks::BeforeHost, _) => head_while(rest, |c| is_word_char(c) && c != '@' && c != '/'),
-        (Looks::Code | Looks::Ssn, _) => head_while(rest, |c| c.is_ascii_digit() || c == ' ' || c == '-').trim_end_matches([' ', '-']),
+        (Looks::Code | Looks::Cvv | Looks::SixDigits | Looks::LongCode | Looks::Ssn, _) => {
+            head_while(rest, |c| c.is_ascii_digit() || c == ' ' || c == '-').trim_end_matches([' ', '-'])
+        }
+        (Looks::Key | Looks::LongKey, None) => unquoted(head_while(rest, |c| is_word_char(c) && !"&;,\"'<>".contains(c))),
         (Looks::Id, _) => words_with_digits(rest),
         (_, Some(quoted)) => quoted,
         _ => unquoted(head_while(rest, is_word_char)),
@@ -400,6 +612,11 @@ fn value_at(text: &str, start: usize, looks: Looks) -> Option<Span> {
         Looks::LastOrMixed => value.len() >= 3 && (is_mixed(value) || (!is_plea(value) && (quoted.is_some() || ends_clause(after)))),
         Looks::NoPlea => !is_plea(value),
         Looks::Code => (3..=8).contains(&digits_of(value)) && !after.starts_with(|c: char| c.is_alphanumeric()),
+        Looks::Cvv => (3..=4).contains(&value.len()) && !is_year(value) && !after.starts_with(|c: char| c.is_alphanumeric()),
+        Looks::SixDigits => is_code(value, after, 4),
+        Looks::LongCode => is_code(value, after, 5),
+        Looks::LettersAndDigits => value.len() >= 6 && digits_of(value) > 0 && value.contains(char::is_alphabetic),
+        Looks::LongKey => value.len() >= 16 && digits_of(value) > 0 && value.contains(char::is_alphabetic),
         Looks::Ssn => digits_of(value) == 9 && is_ssn(value),
         Looks::Id => digits_of(value) >= 5,
         Looks::BeforeHost => !value.is_empty() && after.starts_with('@'),
@@ -462,6 +679,23 @@ fn is_mixed(value: &str) -> bool {
     let has_symbol = inner.contains(|c: char| c.is_ascii_punctuation() && !"'-/.,".contains(c));
     let has_capital = inner.contains(|c: char| c.is_ascii_uppercase()) && inner.contains(|c: char| c.is_ascii_lowercase());
     word.chars().any(char::is_alphanumeric) && (digits_of(word) > 0 || has_symbol || has_capital)
+}
+
+/// "482913" or "482-913"; not a part of something longer, and no amount.
+fn is_code(value: &str, after: &str, digits_min: usize) -> bool {
+    let in_groups = value.len() == 7 && digits_of(value) == 6 && !value.as_bytes()[3].is_ascii_digit();
+    let in_one = (digits_min..=8).contains(&value.len()) && digits_of(value) == value.len();
+    (in_groups || in_one) && !after.starts_with(|c: char| c.is_alphanumeric() || "%€$£".contains(c))
+}
+
+fn is_year(value: &str) -> bool {
+    value.len() == 4 && (value.starts_with("19") || value.starts_with("20"))
+}
+
+/// "2024-11-22", "22.11.2024".
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['-', '.', '/', ' ']).collect();
+    parts.len() == 3 && parts[1].len() <= 2 && (is_year(parts[0]) && parts[2].len() <= 2 || is_year(parts[2]) && parts[0].len() <= 2)
 }
 
 fn ends_clause(after: &str) -> bool {
@@ -534,11 +768,10 @@ fn luhn(digits: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// The lengths and first digits of Visa, Mastercard, American Express, Discover, Diners, JCB and UnionPay.
+/// The lengths and first digits of today's Visa, Mastercard, American Express, Discover, Diners, JCB and UnionPay.
 fn is_brand(digits: &str) -> bool {
     let prefix = |len: usize| digits[..len].bytes().fold(0, |number, byte| number * 10 + u32::from(byte - b'0'));
     match digits.len() {
-        13 => prefix(1) == 4,
         14 => matches!(prefix(3), 300..=305) || matches!(prefix(2), 36 | 38),
         15 => matches!(prefix(2), 34 | 37),
         16 => {
@@ -586,7 +819,8 @@ fn is_ssn(id: &str) -> bool {
         return false;
     };
     let is_taxpayer = area.starts_with('9') && matches!(group.parse(), Ok(50_u8..=65 | 70..=88 | 90..=92 | 94..=99));
-    area != "000" && area != "666" && group != "00" && serial != "0000" && (!area.starts_with('9') || is_taxpayer)
+    let is_filler = digits.bytes().all(|digit| Some(digit) == digits.bytes().next());
+    !is_filler && area != "000" && area != "666" && group != "00" && serial != "0000" && (!area.starts_with('9') || is_taxpayer)
 }
 
 /// Prefixes that HM Revenue & Customs issues (NIM39110).
@@ -705,7 +939,7 @@ mod tests {
         ("cvv 123", &[(Password, "123")]),
         ("the password for my account is Summer2024.", &[(Password, "Summer2024")]),
         ("I changed my password to xk9-ff", &[(Password, "xk9-ff")]),
-        ("ftp://bob:hunter2@example.com/x", &[(Email, "hunter2@example.com")]),
+        ("ftp://bob:hunter2@example.com/x", &[(Password, "hunter2@example.com")]),
         ("postgres://app:s3cret@db:5432/x", &[(Password, "s3cret")]),
         ("I forgot my password", &[]),
         ("password reset", &[]),
@@ -741,7 +975,7 @@ mod tests {
             "bob@example.com, 555-123-4567, 4111111111111111",
             &[(Email, "bob@example.com"), (Phone, "555-123-4567"), (CardNumber, "4111111111111111")],
         ),
-        ("password: bob@example.com", &[(Email, "bob@example.com")]),
+        ("password: bob@example.com", &[(Password, "bob@example.com")]),
     ];
 
     #[test]

@@ -39,7 +39,7 @@ fn time(at: Option<prost_types::Timestamp>, field: &str) -> Result<Option<Timest
 }
 
 /// A point in time of the contract.
-fn stamp(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn stamp(at: Timestamp) -> prost_types::Timestamp {
     let millis = at.millis();
     let nanos = i32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
     prost_types::Timestamp { seconds: millis / 1000, nanos }
@@ -229,7 +229,7 @@ pub fn change(answered: &Answered) -> pb::Change {
     pb::Change { decision: Some(decision(answered)), owner: owner(answered.answer.owner).into(), epoch: answered.answer.epoch }
 }
 
-fn owner(owner: Owner) -> pb::Owner {
+pub(super) fn owner(owner: Owner) -> pb::Owner {
     match owner {
         Owner::Bot => pb::Owner::Bot,
         Owner::Nobody => pb::Owner::Nobody,

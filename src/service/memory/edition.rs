@@ -40,6 +40,9 @@ pub struct Edition {
 struct Written {
     name: String,
     text: String,
+    /// Its language files, by the path that it names each with.
+    #[serde(default)]
+    languages: Vec<(String, String)>,
     vocabulary: Vocabulary,
     labels: Labels,
 }
@@ -69,7 +72,8 @@ impl Editions {
         let path = self.path(&digest);
         if !path.exists() {
             let vocabulary = policy.vocabulary.clone();
-            let written = Written { name: source.name.clone(), text: source.text.clone(), vocabulary, labels: labels.clone() };
+            let Source { name, text, languages } = source.clone();
+            let written = Written { name, text, languages, vocabulary, labels: labels.clone() };
             let bytes = serde_json::to_vec(&written).expect("plain values in memory are written without fail");
             self.write(&path, &bytes).map_err(|error| MemoryError::io(&path, &error))?;
         }
@@ -95,7 +99,8 @@ impl Editions {
         let broken = |what: &str| MemoryError::Broken(format!("policy {}: {what}", digest.short()));
         let text = read_text(&path, BYTES_MAX).map_err(|_| broken("its file cannot be read"))?;
         let written: Written = serde_json::from_str(&text).map_err(|_| broken("its file is damaged"))?;
-        let policy = Policy::read(&written.name, &written.text, &written.vocabulary).map_err(|_| broken("this program refuses it"))?;
+        let source = Source { name: written.name, text: written.text, languages: written.languages };
+        let policy = source.read_policy(&written.vocabulary).map_err(|_| broken("this program refuses it"))?;
         if policy.digest != *digest {
             return Err(broken("its file holds another policy, or this program compiles it otherwise"));
         }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::edition::{Edition, Editions};
-use super::record::{Answer, encode, text_digest};
+use super::record::{StoredInput, encode, text_digest};
 use super::talk::decoded;
 use super::{MemoryError, not_found};
 use crate::handoff::conversation::Conversation;
@@ -58,11 +58,11 @@ pub struct Broken {
 }
 
 /// Decides a conversation again; `each` sees every input.
-fn decide_again(
+pub(super) fn decide_again(
     store: &Store,
     editions: &Editions,
     id: &Id,
-    mut each: impl FnMut(&StoredRow, &Edition, Answer, Step) -> ControlFlow<()>,
+    mut each: impl FnMut(&StoredRow, &Edition, StoredInput, Step) -> ControlFlow<()>,
 ) -> Result<u64, MemoryError> {
     let mut conversation = Conversation::new(id.clone());
     loop {
@@ -91,7 +91,7 @@ fn decide_again(
                 return Err(broken("the answer is not the one that the decision gives"));
             }
             conversation = done.conversation.clone();
-            if each(&row, &edition, answer, done).is_break() {
+            if each(&row, &edition, stored, done).is_break() {
                 return Ok(conversation.inputs);
             }
         }

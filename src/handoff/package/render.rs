@@ -1,0 +1,179 @@
+//! A package as a person reads it. The head answers who, what, tried, feeling, why, next, in this order, in at most eight lines and ninety words.
+
+use std::fmt::Write;
+
+use super::{Field, Package};
+use crate::handoff::highlights::{MOST, Quote};
+
+/// Most words of the head.
+pub const HEAD_WORDS_MAX: usize = 90;
+
+/// How a package is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For helpdesks that render it.
+    Markdown,
+    /// For everybody else.
+    Text,
+}
+
+/// The head: a name and what is told under it.
+pub fn head(package: &Package) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("Who", who(package)), ("What", what(package)), ("Tried", tried(package))];
+    lines.push(("Feeling", told(&package.feeling, |feeling| feeling.words.clone())));
+    let why = |reason: &super::Reason| match &reason.quote {
+        Some(quote) => format!("{}: \u{201c}{quote}\u{201d} (message {})", reason.trigger, reason.message),
+        None => format!("{}: {}", reason.trigger, reason.words),
+    };
+    lines.push(("Why", told(&package.reason, why)));
+    lines.push(("Next", package.next.clone()));
+    shorten(&mut lines);
+    lines
+}
+
+/// Takes words from the longest line until the head is short enough.
+fn shorten(lines: &mut [(&'static str, String)]) {
+    let count = |text: &str| text.split_whitespace().count();
+    loop {
+        let total: usize = lines.iter().map(|(_, text)| count(text) + 1).sum();
+        let Some((_, longest)) = lines.iter_mut().max_by_key(|(_, text)| count(text)).filter(|_| total > HEAD_WORDS_MAX) else { return };
+        let keep = count(longest).saturating_sub(1);
+        let words: Vec<&str> = longest.trim_end_matches('…').split_whitespace().take(keep.max(3)).collect();
+        *longest = format!("{}…", words.join(" ").trim_end_matches(['.', ',', ';', ':', '…']));
+    }
+}
+
+fn told<T>(field: &Field<T>, say: impl FnOnce(&T) -> String) -> String {
+    match field {
+        Field::Present { value, .. } => say(value),
+        Field::Stale { value, age, .. } => format!("{} ({age} old)", say(value)),
+        Field::Absent { reason } => format!("not known ({reason})"),
+    }
+}
+
+fn who(package: &Package) -> String {
+    let mut parts = vec![told(&package.customer, Clone::clone)];
+    if package.customer.value().is_none() {
+        parts = vec![format!("name {}", parts[0])];
+    }
+    parts.extend(package.account.value().cloned());
+    parts.extend(package.tier.value().map(|tier| format!("tier {tier}")));
+    parts.extend(package.value.value().map(|value| format!("contract {value}")));
+    parts.extend(package.since.value().map(|since| format!("customer for {since}")));
+    if let Some(repeat) = package.repeat.value().filter(|repeat| repeat.contacts > 1) {
+        parts.push(format!("contact {} about this in 30 days", repeat.contacts));
+    }
+    parts.join(", ")
+}
+
+fn what(package: &Package) -> String {
+    told(&package.summary, |summary| summary.statements.first().map(|statement| statement.text.clone()).unwrap_or_default())
+}
+
+fn tried(package: &Package) -> String {
+    let latest = package.highlights.tried.iter().rev().take(2).map(|solution| format!("{} ({})", solution.what, solution.outcome.words()));
+    let latest: Vec<String> = latest.collect();
+    if latest.is_empty() { "nothing yet".to_owned() } else { latest.join("; ") }
+}
+
+/// The whole package.
+pub fn render(package: &Package, form: Form) -> String {
+    let mut out = String::new();
+    let safe = |text: &str| match form {
+        Form::Markdown => escaped(text),
+        Form::Text => text.to_owned(),
+    };
+    for (name, text) in head(package) {
+        match form {
+            Form::Markdown => line(&mut out, format_args!("**{name}:** {}  ", safe(&text))),
+            Form::Text => line(&mut out, format_args!("{name:<8} {text}")),
+        }
+    }
+    let mut section = |title: &str, items: Vec<String>| {
+        if items.is_empty() {
+            return;
+        }
+        match form {
+            Form::Markdown => line(&mut out, format_args!("\n### {title}\n")),
+            Form::Text => line(&mut out, format_args!("\n{title}")),
+        }
+        for item in items {
+            line(&mut out, format_args!("{} {}", if form == Form::Markdown { "-" } else { "  -" }, safe(&item)));
+        }
+    };
+    section("Summary", package.summary.value().map(|summary| summary.statements.iter().map(cited).collect()).unwrap_or_default());
+    let solution = |s: &crate::handoff::highlights::Solution| format!("{} - {} (message {})", s.what, s.outcome.words(), s.message);
+    section("Tried", package.highlights.tried.iter().rev().take(MOST).rev().map(solution).collect());
+    let why = |reason: &super::Reason| vec![format!("{} ({}): {}", reason.trigger, reason.urgency, reason.words)];
+    section("Why", package.reason.value().map(why).unwrap_or_default());
+    let quotes =
+        |quotes: &[Quote]| quotes.iter().map(|quote| format!("\u{201c}{}\u{201d} (message {})", quote.text, quote.message)).collect();
+    section("Confirmed", quotes(&package.highlights.confirmed));
+    section("Rejected", quotes(&package.highlights.rejected));
+    section("Not answered", quotes(&package.highlights.unanswered));
+    let entity = |e: &crate::handoff::highlights::Entity| format!("{} (message {})", e.text, e.message);
+    section("Numbers and dates", package.highlights.entities.iter().map(entity).collect());
+    section("Account", account(package));
+    let pages = |pages: &Vec<super::Page>| pages.iter().map(|page| format!("{} ({} ago)", page.name, page.ago)).collect::<Vec<_>>();
+    section("Pages", package.pages.value().map(pages).unwrap_or_default());
+    let complete = format!("{:.0} %", 100.0 * package.completeness.share);
+    let missing = if package.completeness.missing.is_empty() {
+        String::new()
+    } else {
+        format!(", not known: {}", package.completeness.missing.join(", "))
+    };
+    section("Complete", vec![format!("{complete}{missing}")]);
+    out
+}
+
+fn cited(statement: &crate::handoff::summary::Statement) -> String {
+    let messages: Vec<String> = statement.messages.iter().map(u32::to_string).collect();
+    format!("{} [{}]", statement.text, messages.join(", "))
+}
+
+fn account(package: &Package) -> Vec<String> {
+    let named = |name: &str, text: String| format!("{name}: {text}");
+    vec![
+        named("account", told(&package.account, Clone::clone)),
+        named("customer", told(&package.customer, Clone::clone)),
+        named("tier", told(&package.tier, Clone::clone)),
+        named("contract value", told(&package.value, ToString::to_string)),
+        named("customer for", told(&package.since, Clone::clone)),
+        named("open tickets", told(&package.open_tickets, ToString::to_string)),
+        named(
+            "last contact",
+            told(&package.last_contact, |contact| {
+                let solved = match contact.resolved {
+                    Some(true) => "solved",
+                    Some(false) => "not solved",
+                    None => "outcome not known",
+                };
+                format!("{} ago, {solved} ({})", contact.ago, contact.conversation)
+            }),
+        ),
+        named("contacts about this in 30 days", told(&package.repeat, |repeat| repeat.contacts.to_string())),
+    ]
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("writing to a string does not fail");
+}
+
+/// A text that Markdown and HTML show as it is.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '|' | '~' | '$' | '^' | '=' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    // An address that is written out becomes a link in some helpdesks.
+    out.replace("://", ":\u{2060}//").replace('@', "@\u{2060}").replace("www.", "www\\.")
+}

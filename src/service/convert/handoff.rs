@@ -1,0 +1,133 @@
+//! The messages of `HandoffService`.
+
+use std::time::Duration;
+
+use super::conversation::{id, owner, stamp};
+use super::pb;
+use crate::handoff::package::Package;
+use crate::handoff::package::render::{Form, head, render};
+use crate::handoff::reply::{self, Situation, Slots};
+use crate::message::Id;
+use crate::service::memory::{MemoryError, Packaged};
+use crate::service::status::BadField;
+
+/// Most bytes of a name.
+const NAME_BYTES_MAX: usize = 256;
+
+/// A format that a caller may ask for.
+pub fn format(format: i32) -> Result<pb::PackageFormat, BadField> {
+    match pb::PackageFormat::try_from(format) {
+        Ok(format @ (pb::PackageFormat::Markdown | pb::PackageFormat::Text | pb::PackageFormat::Json)) => Ok(format),
+        Ok(pb::PackageFormat::Unspecified) | Err(_) => {
+            let expected = "expected PACKAGE_FORMAT_MARKDOWN (1), PACKAGE_FORMAT_TEXT (2) or PACKAGE_FORMAT_JSON (3)";
+            Err(BadField::new("format", format!("found {format}, {expected}")))
+        }
+    }
+}
+
+/// A package in a format.
+pub fn package(package: &Package, format: pb::PackageFormat) -> pb::GetPackageResponse {
+    pb::GetPackageResponse {
+        content: match format {
+            pb::PackageFormat::Markdown => render(package, Form::Markdown),
+            pb::PackageFormat::Text => render(package, Form::Text),
+            pb::PackageFormat::Json | pb::PackageFormat::Unspecified => serde_json::to_string(package).unwrap_or_default(),
+        },
+        head: head(package).into_iter().map(|(name, text)| pb::PackageLine { name: name.to_owned(), text }).collect(),
+        completeness: package.completeness.share,
+        missing: package.completeness.missing.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// The handoff that stands, if one does.
+pub fn handoff(packaged: &Packaged) -> Option<pb::GetHandoffResponse> {
+    let (receipt, edition) = packaged.decided.as_ref()?;
+    let policy = &edition.policy;
+    let trigger = policy.triggers.get(usize::from(receipt.decision.trigger?))?;
+    Some(pb::GetHandoffResponse {
+        trigger_id: trigger.id.clone(),
+        category: trigger.category.clone(),
+        urgency: trigger.urgency.as_str().to_owned(),
+        queue_id: policy.queues[trigger.queue].id.clone(),
+        message_id: policy.messages[trigger.message].id.clone(),
+        reason: packaged.package.reason.value().map(|reason| reason.words.clone()).unwrap_or_default(),
+        sequence: receipt.message,
+        at: Some(stamp(receipt.at)),
+        owner: owner(packaged.conversation.owner()).into(),
+        epoch: packaged.conversation.epoch(),
+    })
+}
+
+/// A message that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The conversation.
+    pub conversation: Id,
+    situation: Situation,
+    language: String,
+    wait: Option<Duration>,
+    agent: Option<String>,
+}
+
+/// Checks what is asked for.
+pub fn asked(request: pb::RenderMessageRequest) -> Result<Asked, BadField> {
+    let situation = match pb::MessageSituation::try_from(request.situation) {
+        Ok(pb::MessageSituation::Connecting) => Situation::Connecting,
+        Ok(pb::MessageSituation::OffHours) => Situation::OffHours,
+        Ok(pb::MessageSituation::AtCapacity) => Situation::AtCapacity,
+        Ok(pb::MessageSituation::Connected) => Situation::Connected,
+        Ok(pb::MessageSituation::Unspecified) | Err(_) => {
+            let what = format!("found {}, expected one of MESSAGE_SITUATION_CONNECTING (1) to CONNECTED (4)", request.situation);
+            return Err(BadField::new("situation", what));
+        }
+    };
+    let agent = request.agent_name.filter(|name| !name.trim().is_empty());
+    if agent.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(BadField::new("agent_name", format!("found more than {NAME_BYTES_MAX} bytes")));
+    }
+    if situation == Situation::Connected && agent.is_none() {
+        return Err(BadField::new("agent_name", "found nothing, expected a name: the person is named to the customer"));
+    }
+    let wait = match request.wait {
+        None => None,
+        Some(wait) => {
+            let secs = u64::try_from(wait.seconds).ok().filter(|secs| *secs <= 400 * 24 * 3600);
+            let found = || BadField::new("wait", format!("found {} s, expected 0 to 400 days", wait.seconds));
+            Some(Duration::from_secs(secs.ok_or_else(found)?))
+        }
+    };
+    let language = request.language.unwrap_or_default();
+    if language.len() > 16 {
+        return Err(BadField::new("language", "found more than 16 bytes, expected a language such as de"));
+    }
+    Ok(Asked { conversation: id(request.conversation_id, "conversation_id")?, situation, language, wait, agent })
+}
+
+/// The message to the customer about the handoff that stands; `None` where none does.
+pub fn message(packaged: &Packaged, asked: &Asked) -> Result<Option<pb::RenderMessageResponse>, MemoryError> {
+    let Some((receipt, edition)) = &packaged.decided else { return Ok(None) };
+    let policy = &edition.policy;
+    let asks_for = Some(asked.language.as_str()).filter(|tag| !tag.is_empty());
+    let speaks = |tag: &str| policy.words.tag == tag || policy.languages.iter().any(|language| language.words.tag == tag);
+    if asks_for.is_some_and(|tag| !speaks(tag)) {
+        return Err(BadField::new("language", "the policy has no messages in this language").into());
+    }
+    let Some(trigger) = receipt.decision.trigger.and_then(|place| policy.triggers.get(usize::from(place))) else { return Ok(None) };
+    let package = &packaged.package;
+    let language = asks_for.unwrap_or(policy.words.tag.as_str());
+    let english = language == "en";
+    let issue = package.summary.value().and_then(|summary| summary.issue.clone());
+    let slots = Slots {
+        // Names of issues are English; another language says "your request".
+        issue: issue.map(|issue| issue.slot).filter(|_| english),
+        name: package.customer.value().cloned(),
+        account: package.account.value().cloned(),
+        queue_name: policy.queues[trigger.queue].name.clone(),
+        wait: asked.wait,
+        agent: asked.agent.clone(),
+        tried: package.highlights.tried.last().map(|solution| solution.what.clone()),
+    };
+    let reply = reply::render(policy, trigger.message, asked.situation, language, &slots);
+    let opening = (asked.situation == Situation::Connected).then(|| reply::opening(policy, trigger.message, language, &slots));
+    Ok(Some(pb::RenderMessageResponse { acknowledge: reply.acknowledge, reassure: reply.reassure, expect: reply.expect, opening }))
+}

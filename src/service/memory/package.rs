@@ -1,0 +1,101 @@
+//! The package of a stored conversation.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::edition::Edition;
+use super::replay::decide_again;
+use super::{Memory, MemoryError, erased, not_found};
+use crate::handoff::conversation::Conversation;
+use crate::handoff::decision::Action;
+use crate::handoff::input::Body;
+use crate::handoff::package::{Package, Sources, package};
+use crate::handoff::receipt::Receipt;
+use crate::handoff::story::{Story, Turn};
+use crate::message::Id;
+use crate::service::clock;
+use crate::service::packaging::turn;
+use crate::service::status::BadField;
+
+/// Most messages that a package is made from; of longer conversations the latest, and the first ten.
+const TURNS_MAX: usize = 2_000;
+const FIRST: usize = 10;
+
+/// A package with what decided the handoff.
+pub struct Packaged {
+    /// The package.
+    pub package: Package,
+    /// The conversation's state.
+    pub conversation: Conversation,
+    /// The receipt of the decision to hand over, and the policy that decided; absent where no handoff stands.
+    pub decided: Option<(Receipt, Arc<Edition>)>,
+    /// The policy that decides now.
+    pub edition: Arc<Edition>,
+}
+
+impl Memory {
+    /// Makes the package of a conversation.
+    pub async fn package(self: &Arc<Self>, id: &Id) -> Result<Packaged, MemoryError> {
+        let slot = self.conversations.get(id);
+        let mut place = slot.lock().await;
+        let talk = self.talk(&mut place, id).await?;
+        if !talk.exists {
+            return Err(not_found());
+        }
+        if talk.erased {
+            return Err(erased());
+        }
+        let conversation = talk.conversation.clone();
+        let customer = match talk.customer.clone() {
+            Some(customer) => {
+                let slot = self.customers.get(&customer);
+                let mut place = slot.lock().await;
+                Some(self.known(&mut place, &customer).await?.customer.clone())
+            }
+            None => None,
+        };
+        let (edition, scheduler, id) = (Arc::clone(&self.current().edition), Arc::clone(&self.scheduler), id.clone());
+        let now = clock::wall();
+        // The place is held until the rows are read, so that state and story are of one moment.
+        self.reading(move |store, editions| {
+            let mut turns: Vec<Turn> = Vec::new();
+            let mut decided: Option<(Receipt, crate::handoff::receipt::Digest)> = None;
+            decide_again(store, editions, &id, |row, edition, stored, step| {
+                if step.decision.action == Action::HandOver {
+                    decided = Some((step.receipt, edition.policy.digest));
+                }
+                if let Body::Message(said) = stored.input.body {
+                    let text = row.text.as_deref().unwrap_or_default();
+                    turns.push(turn(scheduler.scorer(), said.sequence, said.speaker, row.at, text, said.signals));
+                    if turns.len() > TURNS_MAX {
+                        turns.remove(FIRST);
+                    }
+                }
+                ControlFlow::Continue(())
+            })?;
+            let decided = decided.filter(|_| conversation.handoff.is_some());
+            let decided = match decided {
+                Some((receipt, digest)) => Some((receipt, editions.get(&digest)?)),
+                None => None,
+            };
+            let policy = decided.as_ref().map_or(&edition.policy, |(_, edition)| &edition.policy);
+            let story = Story { turns };
+            let sources = Sources {
+                policy,
+                conversation: &conversation,
+                story: &story,
+                customer: customer.as_ref(),
+                receipt: decided.as_ref().map(|(receipt, _)| receipt),
+                now,
+            };
+            let package = package(&sources);
+            Ok(Packaged { package, conversation, decided, edition })
+        })
+        .await
+    }
+}
+
+/// That no handoff stands.
+pub fn no_handoff() -> MemoryError {
+    MemoryError::NotFound(BadField::new("conversation_id", "no handoff stands for it"))
+}
