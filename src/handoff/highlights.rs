@@ -651,8 +651,10 @@ fn entity(word: &str, before: Option<&str>, after: Option<&str>) -> Option<(Enti
         return Some((EntityKind::Amount, format!("{word} {}", bare(after.unwrap_or_default()))));
     }
     let separators = word.chars().filter(|c| matches!(c, '/' | '-' | '.')).count();
+    // A date has a year of four digits, or strokes; 11.1.2 is a version.
+    let dated = word.contains('/') || word.split(['-', '.']).any(|part| part.len() == 4);
     let plain_date =
-        separators == 2 && word.split(['/', '-', '.']).all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()));
+        dated && separators == 2 && word.split(['/', '-', '.']).all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()));
     let ordinal =
         ["st", "nd", "rd", "th"].iter().any(|end| lower.strip_suffix(end).is_some_and(|n| n.len() <= 2 && n.parse::<u8>().is_ok()));
     if plain_date && (6..=10).contains(&word.len()) || ordinal {

@@ -24,6 +24,7 @@ mod person;
 mod personal_data;
 mod topics;
 
+use self::fold::Folded;
 use crate::signal::{Finding, Lexical, LexicalKind, Span};
 
 /// Most bytes of a message that the rules read; the rest is ignored. Larger than what the model's windows cover, so no trigger sees less
@@ -53,12 +54,28 @@ impl Lexicon {
     pub fn find(&self, text: &str) -> Lexical {
         let text = &text[..text.floor_char_boundary(READ_BYTES_MAX)];
         let secrets = self.personal_data.find(text);
-        let mut findings = self.person.find(text);
-        findings.extend(self.topics.find(text));
+        let mut findings = self.wishes(text);
         // A word inside an address or a password says nothing about what the customer wants.
         findings.retain(|finding| !overlaps_any(finding.span, &secrets));
         findings.extend(secrets);
         Lexical { findings: bounded(findings) }
+    }
+}
+
+impl Lexicon {
+    /// What the customer wants and speaks of, read as it looks: a character without width inside "person" hides nothing.
+    fn wishes(&self, text: &str) -> Vec<Finding> {
+        let find = |text: &str| [self.person.find(text), self.topics.find(text)].concat();
+        if text.is_ascii() {
+            return find(text);
+        }
+        let folded = Folded::of(text);
+        let mut findings = find(&folded.text);
+        findings
+            .iter_mut()
+            .filter(|finding| finding.span.start < finding.span.end)
+            .for_each(|finding| finding.span = folded.origin(finding.span));
+        findings
     }
 }
 
@@ -102,6 +119,14 @@ fn importance(kind: LexicalKind) -> u8 {
 mod tests {
     use super::*;
     use crate::signal::PersonalData;
+
+    #[test]
+    fn what_is_not_seen_hides_nothing() {
+        let text = "No, let me talk to a re\u{200b}al pers\u{ad}on, “please”";
+        let found = Lexicon::new().find(text).findings;
+        let asks = found.iter().find(|finding| finding.kind == LexicalKind::AsksForPerson).expect("it is found");
+        assert!(text[asks.span.start..asks.span.end].contains("pers\u{ad}on"), "{asks:?}");
+    }
 
     fn kinds(text: &str) -> Vec<LexicalKind> {
         Lexicon::new().find(text).findings.iter().map(|finding| finding.kind).collect()

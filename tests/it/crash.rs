@@ -226,6 +226,42 @@ async fn a_full_disk_is_told_and_nothing_is_lost() {
     assert_eq!(replay(&place)["inputs"], acknowledged + 1);
 }
 
+/// The policy is read again on SIGHUP; one that is wrong changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg(unix)]
+async fn sighup_reads_the_policy_again() {
+    let place = Place::new();
+    let policy = |queue: &str| baton::handoff::policy::DEFAULT.replace("name = \"support\"", &format!("name = \"{queue}\""));
+    place.write("policy.toml", policy("support"));
+    let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_baton")));
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--model",
+        crate::support::SHIPPED,
+        "--policy",
+        "policy.toml",
+        "--log-level",
+        "info",
+    ]);
+    let mut daemon = Daemon::spawn(command);
+    let mut client = connect(&daemon.address).await;
+    let digest = |answer: pb::ObserveResponse| answer.decision.unwrap().policy_digest;
+    let first = digest(client.observe(message(0, 1)).await.unwrap().into_inner());
+    place.write("policy.toml", policy("the help desk"));
+    daemon.signal("HUP");
+    daemon.until_says("policy_reloaded");
+    let second = digest(client.observe(message(0, 2)).await.unwrap().into_inner());
+    assert_ne!(first, second);
+    place.write("policy.toml", "[[trigger]]\n");
+    daemon.signal("HUP");
+    daemon.until_says("policy_refused");
+    assert_eq!(digest(client.observe(message(0, 3)).await.unwrap().into_inner()), second);
+    assert_eq!(daemon.terminate().0, Some(0));
+    assert_eq!(replay(&place)["inputs"], 3, "each input replays under its own policy");
+}
+
 #[test]
 fn replay_tells_a_store_from_another_folder() {
     let place = Place::new();
