@@ -190,8 +190,10 @@ fn proposed(words: &str) -> String {
     let spoken = spoken(words).join(" ");
     let lower = spoken.to_lowercase().replace('’', "'");
     for (beginning, verb) in BEGINNINGS {
-        if lower.starts_with(beginning) && lower.len() == spoken.len() {
-            let rest = retold(&spoken[beginning.len()..], Speaker::Bot, WORDS_MAX);
+        // Capitals and typographic quotes may have other lengths than what they are read as; then the sentence is told whole.
+        let rest = spoken.get(beginning.len()..).filter(|_| lower.starts_with(beginning) && lower.len() == spoken.len());
+        if let Some(rest) = rest {
+            let rest = retold(rest, Speaker::Bot, WORDS_MAX);
             let rest = rest.trim_end_matches('?');
             return match rest.strip_prefix("offer ").filter(|_| *verb == "offered to") {
                 Some(what) => format!("offered {what}"),
@@ -435,7 +437,7 @@ const OFFERS: &[&str] = &[
     "could you please",
     "how about",
 ];
-/// Words from which a statement informs; chosen on the labelled training part of TweetSumm by `models/training/summaries.py`.
+/// Words from which a statement informs; `models/training/summaries.py --part train` measures what it gives.
 const INFORMS_WORDS: usize = 8;
 
 /// How plainly a sentence of the bot proposes or does something; `None` where it does not.

@@ -1,5 +1,6 @@
 //! The package of a stored conversation.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ use crate::service::clock;
 use crate::service::packaging::turn;
 use crate::service::status::BadField;
 
-/// Most messages that a package is made from; of longer conversations the latest, and the first ten.
-const TURNS_MAX: usize = 2_000;
+/// Messages that a package is made from: of long conversations the first ones, which tell the issue, and the latest.
 const FIRST: usize = 10;
+const LATEST_MAX: usize = 2_000;
 
 /// A package with what decided the handoff.
 pub struct Packaged {
@@ -58,7 +59,7 @@ impl Memory {
         let now = clock::wall();
         // The place is held until the rows are read, so that state and story are of one moment.
         self.reading(move |store, editions| {
-            let mut turns: Vec<Turn> = Vec::new();
+            let (mut first, mut latest): (Vec<Turn>, VecDeque<Turn>) = (Vec::new(), VecDeque::new());
             let mut decided: Option<(Receipt, crate::handoff::receipt::Digest)> = None;
             decide_again(store, editions, &id, |row, edition, stored, step| {
                 if step.decision.action == Action::HandOver {
@@ -66,9 +67,14 @@ impl Memory {
                 }
                 if let Body::Message(said) = stored.input.body {
                     let text = row.text.as_deref().unwrap_or_default();
-                    turns.push(turn(scheduler.scorer(), said.sequence, said.speaker, row.at, text, said.signals));
-                    if turns.len() > TURNS_MAX {
-                        turns.remove(FIRST);
+                    let turn = turn(scheduler.scorer(), said.sequence, said.speaker, row.at, text, said.signals);
+                    if first.len() < FIRST {
+                        first.push(turn);
+                    } else {
+                        latest.push_back(turn);
+                    }
+                    if latest.len() > LATEST_MAX {
+                        latest.pop_front();
                     }
                 }
                 ControlFlow::Continue(())
@@ -79,7 +85,7 @@ impl Memory {
                 None => None,
             };
             let policy = decided.as_ref().map_or(&edition.policy, |(_, edition)| &edition.policy);
-            let story = Story { turns };
+            let story = Story { turns: first.into_iter().chain(latest).collect() };
             let sources = Sources {
                 policy,
                 conversation: &conversation,
