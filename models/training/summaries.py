@@ -22,7 +22,7 @@ from rouge_score import rouge_scorer
 HERE = Path(__file__).parent
 STEMMER = PorterStemmer()
 # What retelling adds: function words, and the words of the templates (FRAME in src/handoff/summary.rs).
-RETOLD = set("we us our ours they them their theirs themselves are have would will were is has its it not to the bot".split())
+RETOLD = set("we us our ours they them their theirs themselves are have would will were is has its it not to the bot sees knows thinks needs wants recommends suggests understands hopes believes shows".split())
 
 
 def frame_words() -> set[str]:

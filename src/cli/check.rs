@@ -13,6 +13,8 @@ use crate::config::Places;
 use crate::config::serve::KEYS;
 use crate::handoff::policy::Policy;
 use crate::handoff::scenario::{Outcome as Played, Scenario, describe};
+use crate::model::lexical::Lexicon;
+use crate::model::scorer::Scorer;
 use crate::service::clock::Stopwatch;
 use crate::service::observe::{Observer, vocabulary};
 use crate::service::proving::{self, PolicyPlaces, Proof, Recorded, Source};
@@ -104,7 +106,10 @@ fn check_policy(arguments: &CheckArguments, places: &Places, of_policy: &PolicyP
     if arguments.record {
         record(of_policy, &Recorded::new(&policy, &table))?;
     }
-    let outcomes = proving::run(&policy, &scenarios, &table);
+    // Without the model the rules are compiled for themselves.
+    let own = if scorer.is_none() { Some(Lexicon::new()) } else { None };
+    let lexicon = scorer.as_ref().map(Scorer::lexicon).or(own.as_ref()).expect("one of the two is there");
+    let outcomes = proving::run(&policy, &scenarios, &table, lexicon);
     let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
     report(arguments, &policy, &scenarios, &outcomes)?;
     if !arguments.json {

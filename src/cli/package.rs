@@ -45,7 +45,7 @@ pub fn run(arguments: &PackageArguments, places: &Places) -> Result<Outcome> {
     let observer = Observer::new(&scorer, &policy)?;
     for (transcript, path) in transcripts.iter().zip(&arguments.conversation) {
         let table = observer.table(&scorer, transcript.texts())?;
-        let played = of_transcript(&scorer, &policy, transcript, &table);
+        let played = of_transcript(scorer.lexicon(), &policy, transcript, &table);
         print(&match arguments.format {
             Format::Markdown => render(&played.package, Form::Markdown),
             Format::Text => render(&played.package, Form::Text),

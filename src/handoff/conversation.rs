@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 
 /// How many earlier messages of a speaker a new one is compared with.
 pub const REPEAT_WINDOW: usize = 8;
+/// Valence up to which an answer to a proposal rejects it, whatever else it is about: "Tried it, doesn't work", "this is useless".
+const UNHAPPY_ANSWER: f64 = -0.75;
 /// Fewest words of a customer's message that can repeat another: "yes" twice is no repetition.
 pub const REPEAT_WORDS_MIN: u16 = 4;
 /// Most messages that are remembered as the reasons of a count.
@@ -252,7 +254,8 @@ impl Conversation {
         };
         let proposed = self.proposal.is_some();
         let accepts = proposed && act("accepts").is_some_and(|p| p.get() >= thresholds.accepts);
-        let rejects = proposed && act("rejects").is_some_and(|p| p.get() >= thresholds.rejects);
+        let unhappy = signals.valence.is_ok_and(|valence| valence.get() <= UNHAPPY_ANSWER);
+        let rejects = proposed && !accepts && (unhappy || act("rejects").is_some_and(|p| p.get() >= thresholds.rejects));
         // Only what follows a turn of the bot asks again; two messages in a row are one thought.
         let repeats = self.bot_spoke
             && observation.words >= REPEAT_WORDS_MIN

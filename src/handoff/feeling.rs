@@ -6,13 +6,17 @@ use super::highlights::{Highlights, Tried};
 use super::observation::{MessageSignals, Vocabulary};
 use super::story::{Story, Turn};
 use crate::message::Speaker;
-use crate::signal::BasisPoints;
+use crate::signal::{Absence, BasisPoints};
 
 /// p(emotion) from which it is told.
 const PRESENT: f64 = 0.4;
 /// Valence up to which a message without a plain emotion is unhappy, and from which it is content.
 const UNHAPPY: f64 = -0.4;
 const CONTENT: f64 = 0.4;
+/// Valence below which words of the law are a threat.
+const AGAINST: f64 = -0.1;
+/// Calm messages after which a feeling has passed, however much the customer insists.
+const PASSED: usize = 2;
 
 /// How the customer feels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +25,15 @@ pub struct Feeling {
     pub words: String,
     /// The messages by which it is told.
     pub messages: Vec<u32>,
+    /// The last of it in one word: `angry`, `calm`, `thankful`; `unknown` where the last messages cannot be read.
+    pub now: &'static str,
+}
+
+impl Feeling {
+    /// Whether the customer is glad at the end.
+    pub fn is_glad(&self) -> bool {
+        matches!(self.now, "content" | "thankful" | "pleased")
+    }
 }
 
 /// What one message says of it.
@@ -104,21 +117,52 @@ fn mood(signals: &MessageSignals, vocabulary: &Vocabulary) -> Option<Mood> {
     })
 }
 
+/// A mood of the model beside what the words are about: who threatens with the law is angry, and who tells of theft and is unhappy is afraid.
+fn beside_words(turn: &Turn, mood: Mood) -> Mood {
+    let Ok(signals) = &turn.signals else { return mood };
+    let against = signals.valence.is_ok_and(|valence| valence.get() < AGAINST);
+    match mood {
+        Mood::Unhappy | Mood::Calm if signals.lexical.legal && against => Mood::Named("angry"),
+        Mood::Unhappy if signals.lexical.security => Mood::Named("anxious"),
+        mood => mood,
+    }
+}
+
+/// Whether a message has words that the model cannot read.
+fn is_unread(turn: &Turn) -> bool {
+    turn.signals.as_ref().is_ok_and(|signals| signals.valence == Err(Absence::Language))
+}
+
 /// How the customer of a story feels; `None` where no message has signals for it.
 pub fn feeling(story: &Story, highlights: &Highlights, vocabulary: &Vocabulary) -> Option<Feeling> {
     let customer = story.turns.iter().filter(|turn| turn.speaker == Speaker::Customer);
     let read = |turn: &Turn| {
         let by_model = turn.signals.as_ref().ok().and_then(|signals| mood(signals, vocabulary));
-        Some((turn.sequence, said(turn).or(by_model)?))
+        Some((turn.sequence, said(turn).or(by_model.map(|mood| beside_words(turn, mood)))?))
     };
-    let moods: Vec<(u32, Mood)> = customer.filter_map(read).collect();
-    let (last, now) = *moods.last()?;
+    let mut moods: Vec<(u32, Mood)> = customer.clone().filter_map(read).collect();
+    let (last, mut now) = *moods.last()?;
+    // What was felt before says nothing about messages that cannot be read.
+    let unread = customer.rev().take_while(|turn| is_unread(turn)).last();
+    if let Some(since) = unread {
+        let word = moods.iter().rev().find(|(_, mood)| mood.is_bad()).map_or(now, |(_, mood)| *mood).word();
+        let words = format!("{word} at first, not known since message {} (another language)", since.sequence);
+        return Some(Feeling { words, messages: vec![last, since.sequence], now: "unknown" });
+    }
+    // Who asks for a person after two attempts that failed is not content, however calm the words.
+    let asks =
+        story.last(Speaker::Customer).and_then(|turn| turn.signals.as_ref().ok()).is_some_and(|signals| signals.lexical.asks_for_person);
+    let failures: Vec<u32> = highlights.tried.iter().filter(|s| s.outcome == Tried::DidNot).filter_map(|s| s.answer).collect();
+    if let Some(failure) = failures.get(1).filter(|_| asks && moods.iter().all(|(_, mood)| *mood == Mood::Calm)) {
+        moods.iter_mut().filter(|(message, _)| message >= failure).for_each(|(_, mood)| *mood = Mood::Unhappy);
+        now = Mood::Unhappy;
+    }
     let bad: Vec<(u32, Mood)> = moods.iter().copied().filter(|(_, mood)| mood.is_bad()).collect();
     // A feeling that has a name says more than that there is one.
     let named = bad.iter().rev().find(|(_, mood)| matches!(mood, Mood::Named(_)));
     let (Some((first_bad, _)), Some((last_bad, last_mood))) = (bad.first().copied(), bad.last().copied()) else {
         let word = if now == Mood::Calm { "calm throughout".to_owned() } else { now.word().to_owned() };
-        return Some(Feeling { words: word, messages: vec![last] });
+        return Some(Feeling { words: word, messages: vec![last], now: now.word() });
     };
     let failed_before =
         |message: u32| highlights.tried.iter().filter(|s| s.outcome == Tried::DidNot && s.answer.is_some_and(|at| at <= message)).count();
@@ -133,11 +177,13 @@ pub fn feeling(story: &Story, highlights: &Highlights, vocabulary: &Vocabulary) 
         .and_then(|turn| turn.signals.as_ref().ok())
         .is_some_and(|signals| signals.lexical.asks_for_person || signals.lexical.legal || signals.lexical.security);
     // Two calm messages after the last bad one are a change; one is a breath.
-    let recovered = !insists
-        && (moods.iter().rev().take_while(|(_, mood)| !mood.is_bad()).count() >= 2
-            || matches!(now, Mood::Content | Mood::Named("thankful" | "pleased")));
+    let calm_now = moods.iter().rev().take_while(|(_, mood)| !mood.is_bad()).count();
+    let glad = matches!(now, Mood::Content | Mood::Named("thankful" | "pleased"));
+    let recovered = calm_now >= PASSED || !insists && glad;
     let word = named.map_or(last_mood, |(_, mood)| *mood).word();
     let words = match (calm_first, recovered) {
+        // Who still asks for a person is calmer, not content.
+        (_, true) if insists => format!("{word} at first, calmer since message {}", moods[moods.len() - calm_now].0),
         (true, true) => format!("{word} at message {last_bad}{reason}, {} since", now.word()),
         (true, false) => format!("calm at first, {word} since message {first_bad}{reason}"),
         (false, true) => format!("{word} at first, {} now", now.word()),
@@ -145,7 +191,8 @@ pub fn feeling(story: &Story, highlights: &Highlights, vocabulary: &Vocabulary) 
     };
     let mut messages = vec![first_bad, last_bad];
     messages.dedup();
-    Some(Feeling { words, messages })
+    let now = if recovered { now } else { named.map_or(last_mood, |(_, mood)| *mood) };
+    Some(Feeling { words, messages, now: now.word() })
 }
 
 fn nth(count: usize) -> String {

@@ -48,6 +48,20 @@ pub struct Solution {
     pub outcome: Tried,
     /// The customer's message that says so.
     pub answer: Option<u32>,
+    /// Who said it: `bot` or `agent`.
+    pub by: &'static str,
+    /// How many times the same was said.
+    pub times: u32,
+}
+
+impl Solution {
+    /// What became of it, and how often it was said where that was more than once: `4 times, did not help`.
+    pub fn result(&self) -> String {
+        match self.times {
+            0 | 1 => self.outcome.words().to_owned(),
+            times => format!("{times} times, {}", self.outcome.words()),
+        }
+    }
 }
 
 /// A piece of a message.
@@ -122,9 +136,10 @@ pub fn highlights(story: &Story, vocabulary: &Vocabulary, thresholds: &Threshold
     found
 }
 
+/// What a message says, as far as there is room: "No." alone tells nothing.
 fn first_words(turn: &Turn, masking: Masking) -> String {
-    let said = turn.sentences.first().map(|sentence| Said { place: 0, turn, sentence: *sentence }.words(masking));
-    shortened(&said.unwrap_or_default())
+    let said = turn.sentences.iter().map(|sentence| Said { place: 0, turn, sentence: *sentence }.words(masking));
+    shortened(&said.collect::<Vec<_>>().join(" "))
 }
 
 /// A sentence as it was said, without greeting, and not too long.
@@ -140,18 +155,58 @@ fn shortened(words: &str) -> String {
 /// What the bot tried, each with its outcome.
 fn tried(story: &Story, vocabulary: &Vocabulary, thresholds: &Thresholds, masking: Masking) -> Vec<Solution> {
     let mut all: Vec<Solution> = Vec::new();
-    let bots = story.turns.iter().enumerate().filter(|(_, turn)| turn.speaker == Speaker::Bot);
-    for (place, turn) in bots {
+    let others = story.turns.iter().enumerate().filter(|(_, turn)| turn.speaker != Speaker::Customer);
+    for (place, turn) in others {
         let sentences = turn.sentences.iter().map(|sentence| Said { place, turn, sentence: *sentence });
-        let proposals = sentences.filter_map(|said| Some((proposal(&said.words(masking))?, said)));
+        let by_agent = turn.speaker == Speaker::Agent;
+        let strength = |words: &str| if by_agent { done(words) } else { proposal(words) };
+        let proposals = sentences.filter_map(|said| Some((strength(&said.words(masking))?, said)));
         let Some((_, said)) = proposals.max_by_key(|(strength, said)| (*strength, said.turn.text.len() - said.sentence.start)) else {
             continue;
         };
-        let what = proposed(&said.words(masking));
+        let words = said.words(masking);
+        let what = if by_agent { told_by_agent(turn, &words, masking) } else { proposed(&words) };
         let (outcome, answer) = outcome(story, place, vocabulary, thresholds, masking);
-        all.push(Solution { what, message: turn.sequence, outcome, answer });
+        // What is said again is one thing, tried more than once.
+        let letters = |what: &str| what.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
+        let before = all.iter().position(|known| letters(&known.what) == letters(&what)).map(|at| all.remove(at));
+        let times = 1 + before.as_ref().map_or(0, |known| known.times);
+        let (outcome, answer) = match before {
+            Some(known) if outcome == Tried::Unclear => (known.outcome, known.answer),
+            _ => (outcome, answer),
+        };
+        all.push(Solution { what, message: turn.sequence, outcome, answer, by: turn.speaker.as_str(), times });
     }
     all
+}
+
+/// Words by which a person tells what they did or will do.
+const DONE: &[&str] = &["i have ", "i've ", "i'll ", "i will ", "we have ", "we've ", "we'll ", "we will ", "has been ", "have been "];
+
+/// How plainly a sentence of an agent tells what was done; `None` where it does not.
+fn done(words: &str) -> Option<u8> {
+    let lower = words.to_lowercase().replace('\u{2019}', "'");
+    let did = |word: &str| word.len() > 4 && word.ends_with("ed") || matches!(word, "sent" | "made" | "gave" | "put" | "took" | "reset");
+    let spoken = spoken(&lower);
+    let acts = spoken.windows(2).any(|pair| matches!(pair[0], "i" | "we") && did(pair[1]));
+    if acts || DONE.iter().any(|phrase| lower.contains(phrase)) {
+        return Some(3);
+    }
+    proposal(words)
+}
+
+/// What an agent said, with the name that they gave: `Petra (agent) said: I corrected the meter`.
+fn told_by_agent(turn: &Turn, words: &str, masking: Masking) -> String {
+    let all =
+        turn.sentences.iter().map(|sentence| Said { place: 0, turn, sentence: *sentence }.words(masking)).collect::<Vec<_>>().join(" ");
+    let lower = all.to_ascii_lowercase();
+    let name = ["this is ", "my name is ", "i'm ", "i am "].iter().find_map(|before| {
+        let rest = &all[lower.find(before)? + before.len()..];
+        let name: String = rest.chars().take_while(|c| c.is_alphabetic() || *c == '-').collect();
+        (name.chars().next().is_some_and(char::is_uppercase) && (2..=30).contains(&name.chars().count())).then_some(name)
+    });
+    let who = name.map_or_else(|| "an agent".to_owned(), |name| format!("{name} (agent)"));
+    format!("{who} said: {}", retold(words, Speaker::Agent, WORDS_MAX))
 }
 
 /// How proposals begin, and how they are retold.
@@ -189,6 +244,10 @@ const BEGINNINGS: &[(&str, &str)] = &[
 fn proposed(words: &str) -> String {
     let spoken = spoken(words).join(" ");
     let lower = spoken.to_lowercase().replace('’', "'");
+    // "Please" is no word of what is retold, but it says that the customer is to do it.
+    let begin = words.trim_start().to_lowercase();
+    let asked_to = ["please ", "pls ", "then please ", "now please ", "so please ", "in that case please "];
+    let asked_to = asked_to.iter().any(|beginning| begin.starts_with(beginning));
     for (beginning, verb) in BEGINNINGS {
         // Capitals and typographic quotes may have other lengths than what they are read as; then the sentence is told whole.
         let rest = spoken.get(beginning.len()..).filter(|_| lower.starts_with(beginning) && lower.len() == spoken.len());
@@ -203,7 +262,9 @@ fn proposed(words: &str) -> String {
     }
     let retold = retold(words, Speaker::Bot, WORDS_MAX);
     let first = lower.split(' ').next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-    if first == "try" || !INSTRUCTIONS.contains(&first) { format!("said: {retold}") } else { format!("suggested to {retold}") }
+    let retold = retold.strip_prefix("then please ").unwrap_or(&retold);
+    let instructs = asked_to || first != "try" && INSTRUCTIONS.contains(&first);
+    if instructs { format!("suggested to {retold}") } else { format!("said: {retold}") }
 }
 
 /// Words that begin an instruction.
@@ -278,6 +339,12 @@ const INSTRUCTIONS: &[&str] = &[
     "import",
     "bring",
     "look",
+    "leave",
+    "pull",
+    "push",
+    "clean",
+    "keep",
+    "put",
 ];
 /// Words by which a proposal is told inside a sentence.
 const PROPOSALS: &[&str] = &[
@@ -394,7 +461,8 @@ const NO_PROPOSAL: &[&str] = &[
     "in touch with you",
     "reach out to you",
     "reach out anytime",
-    "keep you",
+    "keep you ",
+    "please go on",
     "what happens",
     "your details",
     "contact detail",
@@ -445,7 +513,10 @@ fn proposal(words: &str) -> Option<u8> {
     let lower = words.to_lowercase().replace('’', "'");
     let spoken = spoken(&lower);
     let first = spoken.first()?.trim_matches(|c: char| !c.is_alphanumeric());
-    if spoken.len() < 3 || NO_PROPOSAL.iter().any(|phrase| lower.contains(phrase)) {
+    // "You can also send us a form" proposes; "send us your number" asks for it.
+    let offers_a_way = ["you can ", "you could ", "you may "].iter().any(|beginning| lower.starts_with(beginning));
+    let asks_for_details = |phrase: &str| lower.contains(phrase) && !(offers_a_way && phrase.starts_with("send"));
+    if spoken.len() < 3 || NO_PROPOSAL.iter().any(|phrase| asks_for_details(phrase)) {
         return None;
     }
     if INSTRUCTIONS.contains(&first) {
@@ -532,6 +603,8 @@ const BEGINS_GLAD: &[&str] = &[
 ];
 /// Valence up to which an answer says that it did not help.
 const UNHAPPY: f64 = -0.5;
+/// p(gratitude) from which "that worked" means it, whatever the valence.
+const THANKS: f64 = 0.6;
 
 /// What the customer says about a turn of the bot, before the bot's next proposal is answered.
 fn outcome(story: &Story, place: usize, vocabulary: &Vocabulary, thresholds: &Thresholds, masking: Masking) -> (Tried, Option<u32>) {
@@ -557,8 +630,11 @@ fn outcome(story: &Story, place: usize, vocabulary: &Vocabulary, thresholds: &Th
         let glad = begin.map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).any(|word| BEGINS_GLAD.contains(&word));
         let rejects = act("rejects").is_some_and(|p| p >= thresholds.rejects) || says(REJECTS) || valence <= UNHAPPY;
         let accepts = act("accepts").is_some_and(|p| p >= thresholds.accepts) || glad;
+        let gratitude = vocabulary.emotions.iter().position(|range| range.label == "gratitude");
+        let emotions = turn.signals.as_ref().ok().and_then(|signals| signals.emotions.as_ref().ok());
+        let thanks = gratitude.and_then(|place| emotions?.get(place)).is_some_and(|p| p.get() >= THANKS);
         let however = says(&["same ", "still", " but ", "nothing", "however"]);
-        if says(ACCEPTS) && valence > UNHAPPY && !however {
+        if says(ACCEPTS) && (valence > UNHAPPY || thanks) && !however {
             return (Tried::Worked, Some(turn.sequence));
         }
         if rejects {

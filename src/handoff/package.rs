@@ -2,6 +2,8 @@
 //!
 //! Every field is there, absent with its reason, or stale with its age; nothing is invented, and completeness is a number.
 
+pub mod head;
+mod next;
 pub mod render;
 
 use std::time::Duration;
@@ -11,12 +13,11 @@ use serde::Serialize;
 use super::conversation::Conversation;
 use super::customer::Customer;
 use super::feeling::{Feeling, feeling};
-use super::highlights::{Highlights, Quote, Tried, highlights};
+use super::highlights::{Highlights, Quote, highlights};
 use super::input::Facts;
-use super::mask::Masking;
-use super::policy::{Policy, Urgency};
+use super::policy::Policy;
 use super::receipt::Receipt;
-use super::story::{Said, Story, plain};
+use super::story::{Said, Story, Turn, plain};
 use super::summary::{Summary, summarise};
 use crate::message::{Id, Speaker};
 use crate::signal::{LexicalKind, Span};
@@ -117,8 +118,8 @@ pub struct Reason {
     pub queue: String,
     /// The message at which it was decided.
     pub message: u32,
-    /// What the customer said then, masked.
-    pub quote: Option<String>,
+    /// What the customer said by which it was set off, masked, with its message.
+    pub quote: Option<Quote>,
 }
 
 /// The package.
@@ -204,7 +205,11 @@ pub fn package(from: &Sources<'_>) -> Package {
         last_contact: last_contact(from),
         repeat: repeat(from),
         pages: pages(from),
-        next: next(reason.as_ref(), &highlights, &summary, from.story, masking),
+        next: next::next(
+            &next::Told { reason: reason.as_ref(), highlights: &highlights, summary: &summary, feeling: feeling.as_ref() },
+            from.story,
+            masking,
+        ),
         summary: Field::of((!summary.statements.is_empty()).then_some(summary), "conversation", || nothing_said(from.story)),
         highlights,
         feeling: Field::of(feeling, "conversation", || "no message of the customer has signals for it".to_owned()),
@@ -276,103 +281,42 @@ fn reason(policy: &Policy, receipt: &Receipt, story: &Story) -> Option<Reason> {
         },
         queue: policy.queues[trigger.queue].id.clone(),
         message: receipt.message,
-        quote: quote(policy, receipt.message, story),
+        quote: quote(policy, receipt.message, &trigger.category, story),
     })
 }
 
 /// Words of a quote.
 const QUOTE_WORDS: usize = 14;
+/// Messages of the customer in which a mood that fell is looked for.
+const MOOD_MESSAGES: usize = 4;
 
-/// The sentence by which a message of the customer set a trigger off: the one in which a rule found something, else the longest.
-fn quote(policy: &Policy, message: u32, story: &Story) -> Option<String> {
-    let (place, turn) = story.turns.iter().enumerate().find(|(_, turn)| turn.sequence == message && turn.speaker == Speaker::Customer)?;
+/// The message, and the sentence of it, by which a trigger was set off: the one in which a rule found something, else the longest. Of a mood that fell it is
+/// the unhappiest of the last messages, since the one at which it was decided may be a mere "no".
+fn quote(policy: &Policy, message: u32, category: &str, story: &Story) -> Option<Quote> {
+    let customer = || story.turns.iter().enumerate().filter(|(_, turn)| turn.speaker == Speaker::Customer && turn.sequence <= message);
+    let decided = customer().find(|(_, turn)| turn.sequence == message)?;
+    let unhappy = |turn: &Turn| turn.signals.as_ref().ok().and_then(|signals| signals.valence.ok()).map(|valence| -valence.get());
+    let mut last: Vec<(usize, &Turn)> = customer().collect();
+    last.drain(..last.len().saturating_sub(MOOD_MESSAGES));
+    let moods = last.into_iter().filter_map(|(place, turn)| Some((unhappy(turn)?, (place, turn))));
+    let worst = moods.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, turn)| turn).filter(|_| category == "frustration");
+    let (place, turn) = worst.unwrap_or(decided);
     let sets_off = |kind| matches!(kind, LexicalKind::AsksForPerson | LexicalKind::Legal | LexicalKind::Privacy | LexicalKind::Security);
     let found = turn.findings.iter().find(|finding| sets_off(finding.kind));
     let holds = |span: &&Span| found.is_some_and(|finding| span.start <= finding.span.start && finding.span.start < span.end);
     let sentence = turn.sentences.iter().find(holds).or_else(|| turn.sentences.iter().max_by_key(|span| span.end - span.start))?;
     let words = Said { place, turn, sentence: *sentence }.words(policy.masking);
-    let words: Vec<&str> = words.split(' ').collect();
-    let cut = if words.len() > QUOTE_WORDS { "…" } else { "" };
-    Some(format!("{}{cut}", words[..words.len().min(QUOTE_WORDS)].join(" "))).filter(|text| !text.is_empty())
+    let text = first_words(&words, QUOTE_WORDS);
+    (!text.is_empty()).then_some(Quote { text, message: turn.sequence })
 }
 
-/// What a person does first.
-fn next(reason: Option<&Reason>, highlights: &Highlights, summary: &Summary, story: &Story, masking: Masking) -> String {
-    let urgent = reason.is_some_and(|reason| reason.urgency == Urgency::Immediate.as_str());
-    let solved = highlights.tried.last().is_some_and(|solution| solution.outcome == Tried::Worked) && highlights.unanswered.is_empty();
-    if reason.is_none() && solved {
-        return "Nothing is open: the customer accepted what the bot did.".to_owned();
+/// The beginning of a text, with a mark where it was cut.
+fn first_words(text: &str, most: usize) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    if words.len() <= most {
+        return text.to_owned();
     }
-    let first = match reason.map(|reason| reason.category.as_str()) {
-        Some("legal_threat") => "Answer in writing; promise nothing about the claim.",
-        Some("privacy_request") => "Confirm receipt in writing; such a request has a legal deadline.",
-        Some("security_concern") => "Secure the account before anything else.",
-        Some("distress") => "Answer at once, as a person.",
-        Some("low_confidence") if highlights.tried.is_empty() => "Find out what they need, in their language.",
-        _ => "",
-    };
-    let mut parts: Vec<String> = Some(first.to_owned()).filter(|first| !first.is_empty()).into_iter().collect();
-    // "Is there anyone alive over there?" is answered by taking over.
-    let asked = |open: &&Quote| reason.is_none_or(|reason| reason.quote.as_deref() != Some(open.text.as_str()));
-    let open = highlights.unanswered.iter().rfind(asked).map(|open| format!("Answer: \u{201c}{}\u{201d}", open.text));
-    let told = || summary.statements.first().map(|wants| format!("Solve what they tell: {}.", first_words(&wants.slot)));
-    parts.extend(open.or_else(|| request(story, masking)).or_else(told));
-    if parts.is_empty() {
-        parts.push("Ask what they need.".to_owned());
-    }
-    if highlights.tried.iter().any(|solution| solution.outcome == Tried::DidNot) {
-        parts.push("Do not offer again what was tried.".to_owned());
-    }
-    if urgent {
-        parts.push("Reply now.".to_owned());
-    }
-    parts.join(" ")
-}
-
-/// The beginning of what was told.
-fn first_words(text: &str) -> String {
-    let words: Vec<&str> = text.split(' ').take(QUOTE_WORDS).collect();
-    words.join(" ").trim_end_matches(['.', ',', ';', '…']).to_owned()
-}
-
-/// Words by which a customer says what they want done.
-const REQUESTS: &[&str] = &[
-    "i want",
-    "i need",
-    "i'd like",
-    "i would like",
-    "please",
-    "can you",
-    "could you",
-    "can i",
-    "get me",
-    "give me",
-    "send me",
-    "call me",
-    "cancel",
-    "refund",
-    "money back",
-    "we want",
-    "we need",
-    "fix",
-    "correct",
-    "let me",
-    "tell me",
-];
-
-/// The last thing that the customer wants done, retold.
-fn request(story: &Story, masking: Masking) -> Option<String> {
-    let all = story.sentences(Speaker::Customer);
-    let asks = |words: &str| {
-        let lower = words.to_lowercase().replace('\u{2019}', "'");
-        REQUESTS.iter().any(|phrase| lower.contains(phrase))
-    };
-    let said: Vec<String> = all.iter().map(|said| said.words(masking)).collect();
-    let long = |words: &&String| words.split(' ').count() >= 4;
-    let last = said.iter().rev().find(|words| asks(words) && long(words)).or_else(|| said.iter().rev().find(|words| asks(words)))?;
-    let retold = super::summary::wording::retold(last, Speaker::Customer, QUOTE_WORDS);
-    let end = if retold.ends_with(['?', '…']) { "" } else { "." };
-    (!retold.is_empty()).then(|| format!("They ask: {retold}{end}"))
+    format!("{}\u{2026}", words[..most].join(" ").trim_end_matches(['.', ',', ';', ':', '\u{2026}']))
 }
 
 /// A span in one unit, rounded down.

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use super::package::Package;
 use super::policy::language::LanguageWords;
 use super::policy::{MessageTemplate, Policy};
+use super::summary::issue::Issue;
 
 /// Names between braces that a part of a message may use.
 pub const PART_VARIABLES: [&str; 7] = ["issue", "name", "name_suffix", "account", "queue_name", "wait", "agent"];
@@ -41,9 +43,11 @@ pub struct Slots {
 }
 
 /// Where the handoff stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Situation {
     /// A person is being found.
+    #[default]
     Connecting,
     /// The queue is closed.
     OffHours,
@@ -104,6 +108,46 @@ pub fn opening(policy: &Policy, message: usize, language: &str, slots: &Slots) -
     let template = messages[message].opening.as_deref().unwrap_or(&words.opening);
     fill(template, words, slots).expect("every template was rendered when the policy was read")
 }
+
+/// What is asked of a message about a handoff.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where the handoff stands.
+    pub situation: Situation,
+    /// The customer's language; absent: the policy's own.
+    pub language: Option<String>,
+    /// How long the customer will wait, where that is known.
+    pub wait: Option<Duration>,
+    /// The person who takes over.
+    pub agent: Option<String>,
+}
+
+/// The message about a handoff by a trigger, with what the package knows, and the line for the agent where one is there; `None` where the policy has no such
+/// trigger.
+pub fn of_package(policy: &Policy, trigger: &str, package: &Package, wanted: &Wanted) -> Option<(Reply, Option<String>)> {
+    let trigger = policy.triggers.iter().find(|known| known.id == trigger)?;
+    let language = wanted.language.as_deref().unwrap_or(policy.words.tag.as_str());
+    let (words, _) = policy.in_language(language);
+    let issue = package.summary.value().and_then(|summary| summary.issue.as_ref());
+    // A trigger for what has a name is about just that: "the security of your account", whatever else was spoken of.
+    let decided = Issue { label: trigger.category.clone(), ..issue.cloned().unwrap_or_default() };
+    let sure = issue.filter(|issue| issue.probability >= NAMED);
+    let slots = Slots {
+        issue: words.issues.say(&decided).or_else(|| words.issues.say(sure?)),
+        name: package.customer.value().cloned(),
+        account: package.account.value().cloned(),
+        queue_name: policy.queues[trigger.queue].name.clone(),
+        wait: wanted.wait,
+        agent: wanted.agent.clone(),
+        tried: package.highlights.tried.last().map(|solution| solution.what.clone()),
+    };
+    let reply = render(policy, trigger.message, wanted.situation, language, &slots);
+    let connected = wanted.situation == Situation::Connected;
+    Some((reply, connected.then(|| opening(policy, trigger.message, language, &slots))))
+}
+
+/// p(issue) from which the customer hears its name; a wrong one is worse than none.
+const NAMED: f64 = 0.6;
 
 type Parts<'p> = (&'p str, &'p str, &'p str);
 

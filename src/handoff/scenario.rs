@@ -1,10 +1,13 @@
-//! Conversations with the decisions that are expected of a policy: an operator's tests.
+//! Conversations with what is expected of a policy: its decisions, what the package says at the end, and what the customer hears. An operator's tests.
+
+pub mod texts;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use self::texts::{ExpectedField, ExpectedPart};
 use super::decision::{Action, Decision};
 use super::input::{Facts, WrittenFact};
 use super::observation::{MessageSignals, Unscored};
@@ -31,6 +34,10 @@ pub struct Scenario {
     pub transcript: Transcript,
     /// Every decision, in order; nothing else may be decided.
     pub expect: Vec<Expected>,
+    /// What the package of its end must say.
+    pub package: Vec<ExpectedField>,
+    /// What the message to the customer must say.
+    pub message: Vec<ExpectedPart>,
 }
 
 /// One decision that is expected.
@@ -69,6 +76,10 @@ struct Entries {
     name: String,
     turns: Vec<Turn>,
     expect: Vec<Expected>,
+    #[serde(default)]
+    package: Vec<texts::WrittenField>,
+    #[serde(default)]
+    message: Vec<texts::WrittenPart>,
     #[serde(default)]
     events: Vec<EarlierEvent>,
     #[serde(default)]
@@ -161,7 +172,19 @@ impl Entries {
             return Err(at(format!("expect: found turn {} after turn {}, expected them in order", pair[1].turn, pair[0].turn)));
         }
         let id = Id::new("scenario").expect("short and printable");
-        Ok(Scenario { transcript: Transcript { id, before, entries }, expect: self.expect, name })
+        let package = self
+            .package
+            .into_iter()
+            .map(texts::WrittenField::checked)
+            .collect::<Result<_, _>>()
+            .map_err(|what| at(format!("package: {what}")))?;
+        let message = self
+            .message
+            .into_iter()
+            .map(texts::WrittenPart::checked)
+            .collect::<Result<_, _>>()
+            .map_err(|what| at(format!("message: {what}")))?;
+        Ok(Scenario { transcript: Transcript { id, before, entries }, expect: self.expect, package, message, name })
     }
 }
 

@@ -6,8 +6,11 @@
 pub mod issue;
 pub mod wording;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use self::issue::Issue;
 use self::wording::{retold, spoken};
 use super::highlights::{Highlights, Tried};
 use super::mask::Masking;
@@ -28,6 +31,13 @@ const ASKED_WORDS: usize = 12;
 /// How much earlier sentences count, and nearness to what the customer speaks of; the rest is length.
 const POSITION: f64 = 3.0;
 const NEARNESS: f64 = 0.5;
+/// Words that must be free for what another message says.
+const MORE_WORDS: usize = 5;
+/// Words by which a customer says what they want.
+const WANTS: &[&str] =
+    &["i want ", "we want ", "i need ", "we need ", "i'd like ", "i would like ", "i demand ", "i am trying to ", "i'm trying to "];
+/// How much the length of the sentence counts; the rest is that of its message.
+const LENGTH: f64 = 0.5;
 /// Words from which a sentence is long enough.
 const LONG_ENOUGH: usize = 12;
 
@@ -48,6 +58,8 @@ pub const FRAME: &[&str] = &[
     "result",
     "unclear",
     "wrote",
+    "an",
+    "agent",
 ];
 
 /// One sentence of a summary.
@@ -62,12 +74,12 @@ pub struct Statement {
 }
 
 /// A summary.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Its sentences, at most three.
     pub statements: Vec<Statement>,
-    /// What the issue is in a few words, for the message to the customer; absent where nothing says it.
-    pub issue: Option<Statement>,
+    /// What the issue is, for the message to the customer; absent where nothing says it.
+    pub issue: Option<Issue>,
 }
 
 impl Summary {
@@ -99,9 +111,15 @@ fn wants(story: &Story, vocabulary: &Vocabulary, masking: Masking) -> Option<Sta
     let all = story.sentences(Speaker::Customer);
     let words: Vec<String> = all.iter().map(|said| said.words(masking)).collect();
     let centroid = centroid(&all);
+    let lengths: Vec<usize> = words.iter().map(|words| spoken(words).len()).collect();
+    let mut of_message_length: BTreeMap<usize, usize> = BTreeMap::new();
+    for (said, length) in all.iter().zip(&lengths) {
+        *of_message_length.entry(said.place).or_default() += length;
+    }
+    let long = |words: usize| words.min(LONG_ENOUGH) as f64 / LONG_ENOUGH as f64;
     let score = |at: usize| {
         let said = &all[at];
-        let length = spoken(&words[at]).len().min(LONG_ENOUGH) as f64 / LONG_ENOUGH as f64;
+        let length = (LENGTH * long(lengths[at]) + (1.0 - LENGTH) * long(of_message_length[&said.place])).min(1.0);
         let near = match (vector(said), &centroid) {
             (Some(vector), Some(centroid)) => vector.cosine(centroid).get(),
             _ => 0.0,
@@ -134,13 +152,33 @@ fn wants(story: &Story, vocabulary: &Vocabulary, masking: Masking) -> Option<Sta
         asks = asks || (slot.is_empty() && next.ends_with('?'));
         slot = if slot.is_empty() { next } else { format!("{}; {next}", slot.trim_end_matches('…')) };
     }
+    // What another message says of it, where there is room: a short first one before, a plain request after.
+    let mut messages = vec![all[best].turn.sequence];
+    let room = WANTS_WORDS.saturating_sub(count(&slot));
+    if room >= MORE_WORDS {
+        let tell = |at: usize| retold(&words[at], Speaker::Customer, room - 1);
+        let wants = |at: usize| {
+            let lower = words[at].to_lowercase().replace('\u{2019}', "'");
+            lengths[at] >= 5 && WANTS.iter().any(|phrase| lower.contains(phrase))
+        };
+        if all[0].place != place && (3..room).contains(&of_message_length[&all[0].place]) {
+            let first: Vec<String> =
+                (0..all.len()).filter(|at| all[*at].place == all[0].place).map(tell).filter(|told| !told.is_empty()).collect();
+            slot = format!("{}; {slot}", first.join("; "));
+            messages.insert(0, all[0].turn.sequence);
+        } else if let Some(at) = (0..all.len()).rev().find(|at| all[*at].place != place && wants(*at)) {
+            slot = format!("{slot}; {}", tell(at));
+            messages.push(all[at].turn.sequence);
+        }
+    }
     let verb = if asks { "asks" } else { "says" };
     let text = match () {
         () if !slot.chars().any(char::is_alphanumeric) => format!("The customer wrote {slot}."),
         () if slot.ends_with('?') || slot.ends_with('…') => format!("The customer {verb}: {slot}"),
         () => format!("The customer {verb}: {slot}."),
     };
-    Some(Statement { text, slot, messages: vec![all[best].turn.sequence] })
+    messages.sort_unstable();
+    Some(Statement { text, slot, messages })
 }
 
 /// The first sentence of a message from which the best one still has room.
@@ -218,8 +256,15 @@ fn tried(story: &Story, highlights: &Highlights, masking: Masking) -> Option<Sta
     };
     let mut messages = vec![main.message];
     messages.extend(main.answer);
-    let text = if slot.ends_with(['?', '…']) { format!("The bot {slot} ({outcome}).") } else { format!("The bot {slot}; {outcome}.") };
-    Some(Statement { text, slot, messages })
+    // An agent is named in what they said.
+    let who = if main.by == Speaker::Agent.as_str() { "" } else { "The bot " };
+    let text = if slot.ends_with(['?', '…']) { format!("{who}{slot} ({outcome}).") } else { format!("{who}{slot}; {outcome}.") };
+    Some(Statement { text: capital(&text), slot, messages })
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// What the customer asks last, where that is not what they asked first.

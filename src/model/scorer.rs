@@ -15,9 +15,7 @@ use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling};
 use super::lexical::Lexicon;
 use super::tokenizer::{Tokenizer, Tokens};
 use super::{sentence, window};
-use crate::signal::{
-    Absence, Embedding, HeadSignal, LanguageKnown, Lexical, Probability, SENTENCES_MAX, Sentence, Signal, Signals, Span, Windows,
-};
+use crate::signal::{Absence, Embedding, HeadSignal, LanguageKnown, Probability, SENTENCES_MAX, Sentence, Signal, Signals, Span, Windows};
 
 /// Padded tokens of one engine call on a CPU; 1,024 rows of 384 floats stay in the caches (PERFORMANCE: 128–512 for int8, twice that for f32).
 const BATCH_TOKENS_CPU: usize = 1024;
@@ -174,9 +172,9 @@ impl Scorer {
         paired.collect()
     }
 
-    /// What the rules find in a text; no model takes part.
-    pub fn rules(&self, text: &str) -> Lexical {
-        self.lexicon.find(text)
+    /// The rules; no model takes part in what they find.
+    pub fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
     }
 
     /// Embeddings of texts, `None` where a text has no token.

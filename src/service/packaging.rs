@@ -10,7 +10,7 @@ use crate::handoff::receipt::Receipt;
 use crate::handoff::story::{Story, Turn};
 use crate::handoff::transcript::{Said, Transcript, What};
 use crate::message::Speaker;
-use crate::model::scorer::Scorer;
+use crate::model::lexical::Lexicon;
 use crate::model::sentence::split;
 use crate::service::observe::SignalTable;
 use crate::signal::Span;
@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 16 * 1024;
 
 /// A turn as a story holds it.
 pub fn turn(
-    scorer: &Scorer,
+    lexicon: &Lexicon,
     sequence: u32,
     speaker: Speaker,
     at: Timestamp,
@@ -38,7 +38,7 @@ pub fn turn(
         // An emoji says something too.
         sentences.push(Span { start: 0, end: text.floor_char_boundary(SYMBOLS_BYTES_MAX) });
     }
-    Turn { sequence, speaker, at, text: text.to_owned(), findings: scorer.rules(text).findings, signals, sentences }
+    Turn { sequence, speaker, at, text: text.to_owned(), findings: lexicon.find(text).findings, signals, sentences }
 }
 
 /// A transcript that was played, with its package.
@@ -50,7 +50,7 @@ pub struct Played {
 }
 
 /// Plays a transcript and makes the package of its end. The decision that it is about is the last handoff.
-pub fn of_transcript(scorer: &Scorer, policy: &Policy, transcript: &Transcript, table: &SignalTable) -> Played {
+pub fn of_transcript(lexicon: &Lexicon, policy: &Policy, transcript: &Transcript, table: &SignalTable) -> Played {
     let mut turns = Vec::new();
     let mut receipt = None;
     let mut now = Timestamp::default();
@@ -82,7 +82,7 @@ pub fn of_transcript(scorer: &Scorer, policy: &Policy, transcript: &Transcript, 
             None => scored.next().unwrap_or(Err(Unscored::NotAsked)),
         };
         let sequence = u32::try_from(turns.len() + 1).unwrap_or(u32::MAX);
-        turns.push(turn(scorer, sequence, *speaker, entry.at, text, signals));
+        turns.push(turn(lexicon, sequence, *speaker, entry.at, text, signals));
     }
     let customer: Customer = transcript.customer(|text| table.get(text).cloned().ok_or(Unscored::NotAsked));
     let story = Story { turns };

@@ -11,11 +11,13 @@ use std::{fmt, fs, io};
 use serde::{Deserialize, Serialize};
 
 use super::observe::{Observer, ObserverError, SignalTable};
+use super::packaging::of_transcript;
 use crate::handoff::observation::{MessageSignals, Unscored, Vocabulary};
 use crate::handoff::policy::{self, Policy};
 use crate::handoff::receipt::Digest;
 use crate::handoff::scenario::{self, Outcome, SCENARIOS_MAX, Scenario};
 use crate::handoff::transcript::Scorable;
+use crate::model::lexical::Lexicon;
 use crate::model::scorer::Scorer;
 
 /// Most bytes of a file of recorded signals.
@@ -284,10 +286,19 @@ pub fn score(scorer: &Scorer, observer: &Observer, scenarios: &[Scenario]) -> Re
     observer.table(scorer, texts).map_err(ProvingError::Score)
 }
 
-/// Plays scenarios; a text without signals in the table counts as not scored.
-pub fn run(policy: &Policy, scenarios: &[Scenario], table: &SignalTable) -> Vec<Outcome> {
+/// Plays scenarios; a text without signals in the table counts as not scored. The rules read what packages are made of.
+pub fn run(policy: &Policy, scenarios: &[Scenario], table: &SignalTable, lexicon: &Lexicon) -> Vec<Outcome> {
     let signals = |text: &Scorable| table.get(text).cloned().ok_or(Unscored::NotAsked);
-    scenarios.iter().map(|scenario| scenario.run(policy, signals)).collect()
+    let play = |scenario: &Scenario| {
+        let mut outcome = scenario.run(policy, signals);
+        if !scenario.package.is_empty() || !scenario.message.is_empty() {
+            let package = of_transcript(lexicon, policy, &scenario.transcript, table).package;
+            outcome.differences.extend(scenario.package.iter().filter_map(|field| field.difference(&package)));
+            outcome.differences.extend(scenario.message.iter().filter_map(|part| part.difference(policy, &package)));
+        }
+        outcome
+    };
+    scenarios.iter().map(play).collect()
 }
 
 /// Signals that were recorded from a model, with what they were recorded for.
@@ -417,7 +428,7 @@ pub fn prove(places: &PolicyPlaces, scorer: &Scorer) -> Result<Proved, ProvingEr
     if places.proof().is_some_and(|found| found == proof) {
         return Ok(Proved { source, policy, by_file: true, scenarios: scenarios.len() });
     }
-    let outcomes = run(&policy, &scenarios, &score(scorer, &observer, &scenarios)?);
+    let outcomes = run(&policy, &scenarios, &score(scorer, &observer, &scenarios)?, scorer.lexicon());
     let failed = scenarios.iter().zip(&outcomes).filter(|(_, outcome)| !outcome.differences.is_empty());
     let failed: Vec<String> = failed.map(|(scenario, outcome)| format!("{:?}: {}", scenario.name, outcome.differences[0])).collect();
     match failed.first() {

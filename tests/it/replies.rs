@@ -6,6 +6,7 @@ use std::time::Duration;
 use baton::handoff::policy::language::BUILT_IN;
 use baton::handoff::policy::{DEFAULT, DEFAULT_NAME, Policy};
 use baton::handoff::reply::{Reply, Situation, Slots, opening, render};
+use baton::handoff::summary::issue::Issue;
 
 use crate::policies::shipped_vocabulary;
 use crate::support::{Place, each_case};
@@ -155,9 +156,10 @@ fn faults_of_a_language_file_name_that_file() {
         (&[("request = \"votre demande\"\n", "")], &["dir/fr.toml:1:1: words: found no request, expected one"]),
         (&[("request", "requst")], &["dir/fr.toml:1:1: words: found no request, expected one", "dir/fr.toml:2:1: words: found the key requst, expected one of request, account, agent, queue_name, tried, name_suffix, minute, minutes, hour, hours, day, days; did you mean request?"]),
         (&[("[opening]\ntext = \"Bonjour {{ name }}, c'est {{ agent }}.\"\n", "")], &["dir/fr.toml:1:1: language: found no [opening], expected one"]),
-        (&[("[opening]", "[openning]")], &["dir/fr.toml:1:1: language: found no [opening], expected one", "dir/fr.toml:18:2: language: found the key openning, expected one of words, connected, opening, message; did you mean opening?"]),
+        (&[("[opening]", "[openning]")], &["dir/fr.toml:1:1: language: found no [opening], expected one", "dir/fr.toml:18:2: language: found the key openning, expected one of words, connected, opening, issues, message; did you mean opening?"]),
         (&[("{{ agent }} prend", "{{ wait }} prend")], &["dir/fr.toml:15:16: connected.acknowledge: found {{ wait }}, expected one of issue, name, name_suffix, account, queue_name, agent"]),
         (&[("\"Un instant.\"", "\"{{ name }}\"")], &["dir/fr.toml:17:10: connected.expect: says nothing where nothing of the conversation is known"]),
+        (&[("[[message]]\nid = \"generic\"", "[issues]\namount = \" de {amount}\"\nreference = \" n\"\nrefnd = \"votre achat\"\norder_status = \"votre {order}\"\n[[message]]\nid = \"generic\"")], &["dir/fr.toml:22:13: issues.reference: found \" n\", expected a text with {reference} in it", "dir/fr.toml:23:1: issues: found the key refnd, expected one of amount, reference, account_access, account_update, billing_dispute, billing_question, cancel_or_close, complaint, delivery_problem, distress, feedback, greeting, how_to, legal_threat, order_change, order_status, out_of_scope, outage, payment_problem, plan_or_pricing, privacy_request, product_question, refund, security_concern, talk_to_human, technical_problem, thanks_or_closing; did you mean refund?", "dir/fr.toml:24:16: issues.order_status: found \"votre {order}\", expected no braces but {amount} and {reference}"]),
         (&[("[words]", "[words")], &["dir/fr.toml:1:7: is not TOML: unclosed table, expected `]`"]),
     ];
     each_case(cases.iter().map(|case| (case.0[0].1, case)), |(edits, expected)| {
@@ -189,6 +191,29 @@ fn a_language_file_is_a_part_of_the_policy() {
     let policy = read(&own, FRENCH).unwrap();
     assert_eq!(render(&policy, 0, Situation::Connecting, "it", &minimal()).acknowledge, "This is about Ihr Anliegen.");
     assert_eq!(render(&policy, 0, Situation::Connecting, "de", &full()).expect, "They answer within etwa 4 Minuten.");
+}
+
+#[test]
+fn issues_are_named_in_the_language_of_the_message() {
+    let policy = default_policy();
+    let issue = |label: &str, amount: Option<&str>, reference: Option<&str>| Issue {
+        label: label.to_owned(),
+        probability: 0.9,
+        amount: amount.map(str::to_owned),
+        reference: reference.map(str::to_owned),
+        messages: vec![1],
+    };
+    for (tag, issue, expected) in [
+        ("en", issue("refund", Some("$12.99"), Some("A-1")), Some("your refund of $12.99 (A-1)")),
+        ("en", issue("refund", None, None), Some("your refund")),
+        ("en", issue("outage", Some("$12.99"), None), Some("the outage")),
+        ("de", issue("order_status", None, Some("{amount}")), Some("Ihre Bestellung (amount)")),
+        ("de", issue("talk_to_human", None, None), None),
+    ] {
+        assert_eq!(policy.in_language(tag).0.issues.say(&issue).as_deref(), expected, "{tag} {issue:?}");
+    }
+    // A language that names none has "your request".
+    assert_eq!(read(GOOD, FRENCH).unwrap().in_language("fr").0.issues.say(&issue("refund", None, None)), None);
 }
 
 #[test]

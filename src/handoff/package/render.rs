@@ -1,12 +1,10 @@
-//! A package as a person reads it. The head answers who, what, tried, feeling, why, next, in this order, in at most eight lines and ninety words.
+//! A package as a person reads it: the head first, then what it rests on.
 
 use std::fmt::Write;
 
-use super::{Field, Package};
+use super::Package;
+use super::head::{head, told};
 use crate::handoff::highlights::{MOST, Quote};
-
-/// Most words of the head.
-pub const HEAD_WORDS_MAX: usize = 90;
 
 /// How a package is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,65 +13,6 @@ pub enum Form {
     Markdown,
     /// For everybody else.
     Text,
-}
-
-/// The head: a name and what is told under it.
-pub fn head(package: &Package) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("Who", who(package)), ("What", what(package)), ("Tried", tried(package))];
-    lines.push(("Feeling", told(&package.feeling, |feeling| feeling.words.clone())));
-    let why = |reason: &super::Reason| match &reason.quote {
-        Some(quote) => format!("{}: \u{201c}{quote}\u{201d} (message {})", reason.trigger, reason.message),
-        None => format!("{}: {}", reason.trigger, reason.words),
-    };
-    lines.push(("Why", told(&package.reason, why)));
-    lines.push(("Next", package.next.clone()));
-    shorten(&mut lines);
-    lines
-}
-
-/// Takes words from the longest line until the head is short enough.
-fn shorten(lines: &mut [(&'static str, String)]) {
-    let count = |text: &str| text.split_whitespace().count();
-    loop {
-        let total: usize = lines.iter().map(|(_, text)| count(text) + 1).sum();
-        let Some((_, longest)) = lines.iter_mut().max_by_key(|(_, text)| count(text)).filter(|_| total > HEAD_WORDS_MAX) else { return };
-        let keep = count(longest).saturating_sub(1);
-        let words: Vec<&str> = longest.trim_end_matches('…').split_whitespace().take(keep.max(3)).collect();
-        *longest = format!("{}…", words.join(" ").trim_end_matches(['.', ',', ';', ':', '…']));
-    }
-}
-
-fn told<T>(field: &Field<T>, say: impl FnOnce(&T) -> String) -> String {
-    match field {
-        Field::Present { value, .. } => say(value),
-        Field::Stale { value, age, .. } => format!("{} ({age} old)", say(value)),
-        Field::Absent { reason } => format!("not known ({reason})"),
-    }
-}
-
-fn who(package: &Package) -> String {
-    let mut parts = vec![told(&package.customer, Clone::clone)];
-    if package.customer.value().is_none() {
-        parts = vec![format!("name {}", parts[0])];
-    }
-    parts.extend(package.account.value().cloned());
-    parts.extend(package.tier.value().map(|tier| format!("tier {tier}")));
-    parts.extend(package.value.value().map(|value| format!("contract {value}")));
-    parts.extend(package.since.value().map(|since| format!("customer for {since}")));
-    if let Some(repeat) = package.repeat.value().filter(|repeat| repeat.contacts > 1) {
-        parts.push(format!("contact {} about this in 30 days", repeat.contacts));
-    }
-    parts.join(", ")
-}
-
-fn what(package: &Package) -> String {
-    told(&package.summary, |summary| summary.statements.first().map(|statement| statement.text.clone()).unwrap_or_default())
-}
-
-fn tried(package: &Package) -> String {
-    let latest = package.highlights.tried.iter().rev().take(2).map(|solution| format!("{} ({})", solution.what, solution.outcome.words()));
-    let latest: Vec<String> = latest.collect();
-    if latest.is_empty() { "nothing yet".to_owned() } else { latest.join("; ") }
 }
 
 /// The whole package.
@@ -102,7 +41,7 @@ pub fn render(package: &Package, form: Form) -> String {
         }
     };
     section("Summary", package.summary.value().map(|summary| summary.statements.iter().map(cited).collect()).unwrap_or_default());
-    let solution = |s: &crate::handoff::highlights::Solution| format!("{} - {} (message {})", s.what, s.outcome.words(), s.message);
+    let solution = |s: &crate::handoff::highlights::Solution| format!("{} - {} (message {})", s.what, s.result(), s.message);
     section("Tried", package.highlights.tried.iter().rev().take(MOST).rev().map(solution).collect());
     let why = |reason: &super::Reason| vec![format!("{} ({}): {}", reason.trigger, reason.urgency, reason.words)];
     section("Why", package.reason.value().map(why).unwrap_or_default());

@@ -1,6 +1,7 @@
 //! The languages that a policy's messages are written in: its own, whose messages stand in the policy, and others, each a file of its own.
 
 use super::{MessageTemplate, Policy};
+use crate::handoff::summary::issue::Issue;
 
 /// Language files that are compiled in, by the path that a policy names them with.
 pub const BUILT_IN: [(&str, &str); 2] = [
@@ -53,6 +54,32 @@ pub struct LanguageWords {
     pub connected: Connected,
     /// What the agent may say first.
     pub opening: String,
+    /// How issues are named.
+    pub issues: IssueNames,
+}
+
+/// How issues are named inside a sentence to the customer: "your refund of $12.99".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IssueNames {
+    /// Stands for `{amount}` in a name where the customer named one, with `{amount}` in its place.
+    pub amount: String,
+    /// Stands for `{reference}`, likewise.
+    pub reference: String,
+    /// Labels of the intent head with their names.
+    pub names: Vec<(String, String)>,
+}
+
+impl IssueNames {
+    /// An issue in words; `None` where the language has no name for it.
+    pub fn say(&self, issue: &Issue) -> Option<String> {
+        let (_, name) = self.names.iter().find(|(label, _)| *label == issue.label)?;
+        let filled = |mark: &str, pattern: &str, value: &Option<String>| {
+            value.as_ref().map_or_else(String::new, |value| pattern.replace(mark, &value.replace(['{', '}'], "")))
+        };
+        let amount = filled("{amount}", &self.amount, &issue.amount);
+        let reference = filled("{reference}", &self.reference, &issue.reference);
+        Some(name.replace("{amount}", &amount).replace("{reference}", &reference))
+    }
 }
 
 /// What the customer reads when a person takes over, as templates.

@@ -138,9 +138,10 @@ impl<'a> Reader<'a> {
         self.known_keys(&top, &TOP_KEYS);
         let intents = self.intents(&top, vocabulary);
         let files = self.language_table(&top, languages);
-        let words = self.own_words(&files);
+        let labels: Vec<&str> = vocabulary.intents.iter().map(|range| range.label.as_str()).collect();
+        let words = self.own_words(&files, &labels);
         let messages = self.messages(&top, &words);
-        let languages = self.other_languages(&files, &messages);
+        let languages = self.other_languages(&files, &messages, &labels);
         let (queues, queue_places, fallbacks) = self.queues(&top);
         let thresholds = self.thresholds(&top);
         let soft = self.soft(&top);

@@ -1,55 +1,56 @@
-//! What the issue is, as it stands inside a sentence to the customer: "your refund of $12.99", "the charge that you dispute". From what the model recognised and
-//! the numbers that the customer named; nothing where it recognised nothing.
+//! What the issue is: what the model recognised, with the amount and the number that the customer named; nothing where it recognised nothing. A language of the
+//! policy says it in words ([`IssueNames::say`](crate::handoff::policy::language::IssueNames::say)): "your refund of $12.99".
 
-use super::Statement;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
 use crate::handoff::highlights::{EntityKind, Highlights};
 use crate::handoff::observation::Vocabulary;
 use crate::handoff::story::{Story, Turn};
 use crate::message::Speaker;
 
-/// Labels with how they are said. `{amount}` and `{reference}` stand where the customer may have named one.
-const NAMES: &[(&str, &str)] = &[
-    ("complaint", "your complaint"),
-    ("cancel_or_close", "your cancellation"),
-    ("refund", "your refund{amount}{reference}"),
-    ("billing_dispute", "the charge{amount} that you dispute"),
-    ("payment_problem", "your payment{amount}"),
-    ("billing_question", "your bill{amount}"),
-    ("order_status", "your order{reference}"),
-    ("order_change", "the change of your order{reference}"),
-    ("delivery_problem", "the delivery of your order{reference}"),
-    ("account_access", "the access to your account"),
-    ("account_update", "the change of your account"),
-    ("security_concern", "the security of your account"),
-    ("legal_threat", "the claim that you make"),
-    ("privacy_request", "your personal data"),
-    ("technical_problem", "the technical problem"),
-    ("outage", "the outage"),
-    ("how_to", "your question"),
-    ("product_question", "your question about the product"),
-    ("plan_or_pricing", "your plan"),
-    ("feedback", "your feedback"),
-];
+/// Labels that tell how a message speaks, or that it is none of the bot's matters, and not what the issue is.
+const NO_ISSUE: [&str; 5] = ["greeting", "thanks_or_closing", "talk_to_human", "out_of_scope", "distress"];
+
+/// What the issue is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Issue {
+    /// Label of the intent head.
+    pub label: String,
+    /// Its probability at the first message that has it.
+    pub probability: f64,
+    /// An amount that the customer named.
+    pub amount: Option<String>,
+    /// A number of an order, a booking, a ticket.
+    pub reference: Option<String>,
+    /// The messages it is taken from.
+    pub messages: Vec<u32>,
+}
 
 /// The issue of a story: what most of the customer's messages are about, the first of equals.
-pub fn issue(story: &Story, highlights: &Highlights, vocabulary: &Vocabulary) -> Option<Statement> {
-    let named = |turn: &Turn| {
-        let top = turn.signals.as_ref().ok()?.intents.as_ref().ok()?.top?;
-        let label = vocabulary.intents.get(usize::from(top))?;
-        let place = NAMES.iter().position(|(name, _)| *name == label.label)?;
-        Some((place, turn.sequence))
+pub fn issue(story: &Story, highlights: &Highlights, vocabulary: &Vocabulary) -> Option<Issue> {
+    let recognised = |turn: &Turn| {
+        let intents = turn.signals.as_ref().ok()?.intents.as_ref().ok()?;
+        let place = usize::from(intents.top?);
+        let label = &vocabulary.intents.get(place)?.label;
+        let probability = intents.probabilities.get(place)?.get();
+        (!NO_ISSUE.contains(&label.as_str())).then_some((label, probability, turn.sequence))
     };
-    let all: Vec<(usize, u32)> = story.turns.iter().filter(|turn| turn.speaker == Speaker::Customer).filter_map(named).collect();
-    let times = |place: usize| all.iter().filter(|(other, _)| *other == place).count();
-    let (place, message) = all.iter().copied().max_by_key(|(place, message)| (times(*place), std::cmp::Reverse(*message)))?;
-    let mut messages = vec![message];
-    let mut slot = NAMES[place].1.to_owned();
-    for (kind, mark, before) in [(EntityKind::Amount, "{amount}", " of "), (EntityKind::Reference, "{reference}", " ")] {
-        let entity = highlights.entities.iter().find(|entity| entity.kind == kind).filter(|_| slot.contains(mark));
-        messages.extend(entity.map(|entity| entity.message));
-        slot = slot.replace(mark, &entity.map(|entity| format!("{before}{}", entity.text)).unwrap_or_default());
+    let all: Vec<(&String, f64, u32)> =
+        story.turns.iter().filter(|turn| turn.speaker == Speaker::Customer).filter_map(recognised).collect();
+    let mut times: BTreeMap<&String, usize> = BTreeMap::new();
+    for (label, _, _) in &all {
+        *times.entry(label).or_default() += 1;
     }
+    let (label, probability, message) =
+        all.iter().copied().max_by_key(|(label, _, message)| (times[label], std::cmp::Reverse(*message)))?;
+    let named = |kind| highlights.entities.iter().find(|entity| entity.kind == kind);
+    let (amount, reference) = (named(EntityKind::Amount), named(EntityKind::Reference));
+    let mut messages: Vec<u32> =
+        [Some(message), amount.map(|named| named.message), reference.map(|named| named.message)].into_iter().flatten().collect();
     messages.sort_unstable();
     messages.dedup();
-    Some(Statement { text: slot.clone(), slot, messages })
+    let text = |named: Option<&crate::handoff::highlights::Entity>| named.map(|named| named.text.clone());
+    Some(Issue { label: label.clone(), probability, amount: text(amount), reference: text(reference), messages })
 }

@@ -107,17 +107,39 @@ const DOES: &[&str] = &[
     "called",
     "receive",
     "received",
+    "hold",
+    "erase",
+    "owe",
+    "offer",
+    "provide",
+    "store",
 ];
 /// After these, "you" is who does something.
 const WHO_DOES: &[&str] = &[
     "if", "when", "once", "before", "after", "until", "while", "where", "what", "how", "why", "because", "would", "could", "should", "do",
-    "did", "are", "have", "can", "will",
+    "did", "are", "have", "can", "will", "dare", "that", "which",
+];
+/// What the bot does, as one tells it of another.
+const OF_THE_BOT: &[(&str, &str)] = &[
+    ("see", "sees"),
+    ("know", "knows"),
+    ("think", "thinks"),
+    ("need", "needs"),
+    ("want", "wants"),
+    ("recommend", "recommends"),
+    ("suggest", "suggests"),
+    ("understand", "understands"),
+    ("hope", "hopes"),
+    ("believe", "believes"),
+    ("show", "shows"),
 ];
 
 /// Whether "you" is who does something, by the words around it.
 fn is_subject(before: Option<&str>, after: Option<&str>) -> bool {
     let is_in = |word: Option<&str>, list: &[&str]| word.is_some_and(|word| list.contains(&word.to_lowercase().replace('’', "'").as_str()));
-    before.is_none() || is_in(after, DOES) || is_in(before, WHO_DOES)
+    // "The laptop you repaired".
+    let did = after.is_some_and(|word| word.len() >= 5 && word.to_lowercase().ends_with("ed"));
+    before.is_none() || did || is_in(after, DOES) || is_in(before, WHO_DOES)
 }
 
 /// What a word of the customer, or of the bot, becomes.
@@ -161,6 +183,7 @@ fn turned(word: &str, before: Option<&str>, after: Option<&str>, speaker: Speake
         (Speaker::Bot, "i'd") => "the bot would",
         (Speaker::Bot, "i'll") => "the bot will",
         (Speaker::Bot, "am") if after_i => "is",
+        (Speaker::Bot, verb) if after_i => OF_THE_BOT.iter().find(|(said, _)| *said == verb)?.1,
         _ => return None,
     })
 }
@@ -184,7 +207,8 @@ pub fn spoken(sentence: &str) -> Vec<&str> {
     let mut opened = false;
     while let Some(first) = words.first() {
         let bare = core(first).1.to_lowercase();
-        let opener = OPENERS.contains(&bare.as_str()) && (opened || !SECOND.contains(&bare.as_str()) || bare == "good");
+        let opener =
+            OPENERS.contains(&bare.as_str()) && (opened || !SECOND.contains(&bare.as_str()) || bare == "good" || first.ends_with(','));
         // "so" alone says nothing; "thanks for nothing" does.
         let says = matches!(bare.as_str(), "thanks" | "thank" | "sorry") && words.len() > 3 && !first.ends_with([',', '.', '!']);
         if !opener || says || words.len() == 1 {
@@ -239,7 +263,8 @@ fn first_small(text: &str, first: &str) -> String {
     let Some(head) = chars.next() else { return String::new() };
     let bare = core(first).1;
     let shouted = bare.chars().skip(1).any(char::is_uppercase);
-    if head.is_uppercase() && !shouted { head.to_lowercase().chain(chars).collect() } else { text.to_owned() }
+    let is_name_of_self = bare == "I" || bare.starts_with("I'") || bare.starts_with("I\u{2019}");
+    if head.is_uppercase() && !shouted && !is_name_of_self { head.to_lowercase().chain(chars).collect() } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -253,6 +278,7 @@ mod tests {
             ("@Shop I'm waiting and my parcel hasn't arrived https://t.co/x", "they are waiting and their parcel hasn't arrived"),
             ("Good morning, can you help me with our account?", "can we help them with their account?"),
             ("You cut off my gas and I told you", "we cut off their gas and they told us"),
+            ("The laptop you repaired broke, how dare you", "the laptop we repaired broke, how dare we"),
             ("Where is my order #4411?", "where is their order #4411?"),
             ("PLEASE help", "help"),
             ("USPS says it was delivered", "USPS says it was delivered"),
@@ -268,6 +294,7 @@ mod tests {
     fn the_bot_speaks_of_them() {
         for (sentence, expected) in [
             ("You can reset your password under Settings.", "they can reset their password under Settings"),
+            ("I see that the warehouse moved the date", "the bot sees that the warehouse moved the date"),
             ("I can send you the form", "the bot can send them the form"),
             ("I've opened a ticket for you. ^JK", "the bot has opened a ticket for them"),
         ] {

@@ -115,6 +115,15 @@ const ASKS: &[Row] = &[
          (?:<at_once> )?(?:to |help from |assistance from |assistance of |the help of |support from |hold of |a hold of )?<person>",
     ),
     (
+        "fetch them back",
+        "(?:can|could|will|would|please) (?:you )?(?:please )?(?:get|bring|fetch|put) (?:(?:her|him|them|[a-z]+) or )?<person> (?:back|on (?:here|the line|this))",
+    ),
+    (
+        "support engineer",
+        "(?:give me|get me|get us|send me|i need|i want|we need|we want|speak to|talk to|speak with|talk with) (?:an? |your |the )?(?:support|customer|service) (?:engineer|technician)",
+    ),
+    ("a human, please", "an? (?:real |live |actual )?(?:human(?: being)?|real person|live agent), (?:please|pls|plz)"),
+    (
         "fetch your manager",
         "(?:get|fetch|bring|want|need|see) (?:me |in )?(?:your|ur|a|the) (?:<adjective> )*(?:manager|supervisor|superior|boss)",
     ),
@@ -248,7 +257,7 @@ const ASKS_NOT: &[Row] = &[
     ),
     (
         "a certain person",
-        "(?:the|this|that|same) (?:[a-z]+ )?(?:person|agent|representative|rep|one|man|woman|guy) (?:who|that|i|whose|which|we|he|she|they|you)",
+        "(?:the|this|that|same) (?:[a-z]+ )?(?:person|agent|representative|rep|one|man|woman|guy) (?:(?:who|that) (?:i|we|you|he|she|they|it|is (?:not|n't|rude|so)|isn't|was|were|has|have|had|did|didn't|told|said|took|sold|spoke|sent|made|gave|got|lives|[a-z]+ed)|i|whose|which|we|he|she|they|you)",
     ),
     (
         "another trade",

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::conversation::{id, owner, stamp};
 use super::pb;
 use crate::handoff::package::Package;
-use crate::handoff::package::render::{Form, head, render};
-use crate::handoff::reply::{self, Situation, Slots};
+use crate::handoff::package::head::head;
+use crate::handoff::package::render::{Form, render};
+use crate::handoff::reply::{self, Situation, Wanted};
 use crate::message::Id;
 use crate::service::memory::{MemoryError, Packaged};
 use crate::service::status::BadField;
@@ -113,21 +114,7 @@ pub fn message(packaged: &Packaged, asked: &Asked) -> Result<Option<pb::RenderMe
         return Err(BadField::new("language", "the policy has no messages in this language").into());
     }
     let Some(trigger) = receipt.decision.trigger.and_then(|place| policy.triggers.get(usize::from(place))) else { return Ok(None) };
-    let package = &packaged.package;
-    let language = asks_for.unwrap_or(policy.words.tag.as_str());
-    let english = language == "en";
-    let issue = package.summary.value().and_then(|summary| summary.issue.clone());
-    let slots = Slots {
-        // Names of issues are English; another language says "your request".
-        issue: issue.map(|issue| issue.slot).filter(|_| english),
-        name: package.customer.value().cloned(),
-        account: package.account.value().cloned(),
-        queue_name: policy.queues[trigger.queue].name.clone(),
-        wait: asked.wait,
-        agent: asked.agent.clone(),
-        tried: package.highlights.tried.last().map(|solution| solution.what.clone()),
-    };
-    let reply = reply::render(policy, trigger.message, asked.situation, language, &slots);
-    let opening = (asked.situation == Situation::Connected).then(|| reply::opening(policy, trigger.message, language, &slots));
+    let wanted = Wanted { situation: asked.situation, language: asks_for.map(str::to_owned), wait: asked.wait, agent: asked.agent.clone() };
+    let Some((reply, opening)) = reply::of_package(policy, &trigger.id, &packaged.package, &wanted) else { return Ok(None) };
     Ok(Some(pb::RenderMessageResponse { acknowledge: reply.acknowledge, reassure: reply.reassure, expect: reply.expect, opening }))
 }

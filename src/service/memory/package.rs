@@ -67,7 +67,7 @@ impl Memory {
                 }
                 if let Body::Message(said) = stored.input.body {
                     let text = row.text.as_deref().unwrap_or_default();
-                    let turn = turn(scheduler.scorer(), said.sequence, said.speaker, row.at, text, said.signals);
+                    let turn = turn(scheduler.scorer().lexicon(), said.sequence, said.speaker, row.at, text, said.signals);
                     if first.len() < FIRST {
                         first.push(turn);
                     } else {

@@ -6,11 +6,13 @@ use toml::de::DeTable;
 
 use super::{BYTES_MAX, ITEMS_MAX, Reader, Table, found};
 use crate::handoff::expression::check::nearest;
-use crate::handoff::policy::language::{BUILT_IN, Connected, Language, LanguageWords, OWN};
+use crate::handoff::policy::language::{BUILT_IN, Connected, IssueNames, Language, LanguageWords, OWN};
 use crate::handoff::policy::{MessageTemplate, PolicyFault};
 use crate::handoff::reply::{CONNECTED_VARIABLES, OPENING_VARIABLES};
 
-const FILE_KEYS: [&str; 4] = ["words", "connected", "opening", "message"];
+const FILE_KEYS: [&str; 5] = ["words", "connected", "opening", "issues", "message"];
+/// Keys of `[issues]` beside the labels: what stands for `{amount}` and `{reference}` in a name.
+const ISSUE_PARTS: [&str; 2] = ["amount", "reference"];
 const WORDS_KEYS: [&str; 12] =
     ["request", "account", "agent", "queue_name", "tried", "name_suffix", "minute", "minutes", "hour", "hours", "day", "days"];
 const CONNECTED_KEYS: [&str; 3] = ["acknowledge", "reassure", "expect"];
@@ -53,7 +55,7 @@ pub fn built_in_words(tag: &str) -> Option<LanguageWords> {
     let mut reader = Reader { file: path, source: text, faults: Vec::new() };
     let (document, _) = DeTable::parse_recoverable(text);
     let top = Table { table: document.get_ref(), at: 0, name: "language".to_owned() };
-    let words = reader.language_words(&top, tag);
+    let words = reader.language_words(&top, tag, None);
     assert!(reader.faults.is_empty(), "the words that are compiled in are sound: {:?}", reader.faults);
     Some(words)
 }
@@ -155,30 +157,66 @@ impl<'a> Reader<'a> {
     }
 
     /// The words of the policy's own messages.
-    pub(super) fn own_words(&mut self, files: &[File]) -> LanguageWords {
+    pub(super) fn own_words(&mut self, files: &[File], labels: &[&str]) -> LanguageWords {
         let own = files.iter().find(|file| file.own);
         let read = own.and_then(|file| {
-            let (words, _) = self.language(file, &[])?;
+            let (words, _) = self.language(file, &[], labels)?;
             Some(words)
         });
         read.unwrap_or_else(|| built_in_words(OWN).expect("the English words are compiled in"))
     }
 
     /// The other languages, each with every message of the policy.
-    pub(super) fn other_languages(&mut self, files: &[File], own: &[MessageTemplate]) -> Vec<Language> {
+    pub(super) fn other_languages(&mut self, files: &[File], own: &[MessageTemplate], labels: &[&str]) -> Vec<Language> {
         let others = files.iter().filter(|file| !file.own);
-        others.filter_map(|file| self.language(file, own)).map(|(words, messages)| Language { words, messages }).collect()
+        others.filter_map(|file| self.language(file, own, labels)).map(|(words, messages)| Language { words, messages }).collect()
     }
 
     /// One file; its faults name it.
-    fn language(&mut self, file: &File, own: &[MessageTemplate]) -> Option<(LanguageWords, Vec<MessageTemplate>)> {
-        let (read, faults) = read_file(file, own);
+    fn language(&mut self, file: &File, own: &[MessageTemplate], labels: &[&str]) -> Option<(LanguageWords, Vec<MessageTemplate>)> {
+        let (read, faults) = read_file(file, own, labels);
         let sound = faults.is_empty();
         self.faults.extend(faults);
         read.filter(|_| sound)
     }
 
-    fn language_words<'i>(&mut self, top: &Table<'a, 'i>, tag: &str) -> LanguageWords {
+    /// The table `[issues]`, which a language may lack; `labels` are those that there are, where that is to be checked.
+    fn issue_names<'i>(&mut self, top: &Table<'a, 'i>, labels: Option<&[&str]>) -> IssueNames {
+        let mut names = IssueNames::default();
+        let Some(value) = top.get("issues") else { return names };
+        let at = value.span().start;
+        let Some(table) = value.get_ref().as_table() else {
+            self.tell(at, format!("issues: found {}, expected [issues]", found(value)), None);
+            return names;
+        };
+        let table = Table { table, at, name: "issues".to_owned() };
+        let known: Option<Vec<&str>> = labels.map(|labels| [&ISSUE_PARTS, labels].concat());
+        if let Some(known) = &known {
+            self.known_keys(&table, known);
+        }
+        for key in ISSUE_PARTS {
+            let mark = format!("{{{key}}}");
+            let text = self.sentence(&table, key, WORDS_BYTES_MAX).unwrap_or_default();
+            if let Some(value) = table.get(key).filter(|_| !text.is_empty() && !text.contains(&mark)) {
+                self.tell(value.span().start, format!("issues.{key}: found {}, expected a text with {mark} in it", found(value)), None);
+            }
+            *if key == "amount" { &mut names.amount } else { &mut names.reference } = text;
+        }
+        for (key, value) in table.table.iter().filter(|(key, _)| !ISSUE_PARTS.contains(&key.get_ref().as_ref())) {
+            let label: &str = key.get_ref();
+            let Some(text) = self.sentence(&table, label, WORDS_BYTES_MAX) else { continue };
+            let rest = text.replace("{amount}", "").replace("{reference}", "");
+            if rest.contains(['{', '}']) {
+                let what = format!("issues.{label}: found {}, expected no braces but {{amount}} and {{reference}}", found(value));
+                self.tell(value.span().start, what, None);
+            }
+            names.names.push((label.to_owned(), text));
+        }
+        names
+    }
+
+    fn language_words<'i>(&mut self, top: &Table<'a, 'i>, tag: &str, labels: Option<&[&str]>) -> LanguageWords {
+        let issues = self.issue_names(top, labels);
         let mut part = |key: &str, known: &[&str]| {
             if top.get(key).is_none() {
                 self.tell(0, format!("{}: found no [{key}], expected one", top.name), None);
@@ -201,6 +239,7 @@ impl<'a> Reader<'a> {
             hours: word("hours"),
             day: word("day"),
             days: word("days"),
+            issues,
             ..LanguageWords::default()
         };
         for (key, text, place) in [
@@ -261,7 +300,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What a language file says, and its faults.
-fn read_file(file: &File, own: &[MessageTemplate]) -> (Option<(LanguageWords, Vec<MessageTemplate>)>, Vec<PolicyFault>) {
+fn read_file(file: &File, own: &[MessageTemplate], labels: &[&str]) -> (Option<(LanguageWords, Vec<MessageTemplate>)>, Vec<PolicyFault>) {
     let mut reader = Reader { file: &file.name, source: &file.text, faults: Vec::new() };
     if file.text.len() > BYTES_MAX {
         reader.tell(0, format!("found {} bytes, expected a language file of at most {BYTES_MAX}", file.text.len()), None);
@@ -275,7 +314,8 @@ fn read_file(file: &File, own: &[MessageTemplate]) -> (Option<(LanguageWords, Ve
     }
     let top = Table { table: document.get_ref(), at: 0, name: "language".to_owned() };
     reader.known_keys(&top, &FILE_KEYS);
-    let words = reader.language_words(&top, &file.tag);
+    // What is compiled in names the issues of the shipped model, of which another may have fewer.
+    let words = reader.language_words(&top, &file.tag, Some(labels).filter(|_| !file.built_in));
     if file.own {
         if let Some(value) = top.get("message").filter(|_| !file.built_in) {
             let what = "message: found messages of the policy's own language, expected those in the policy".to_owned();
