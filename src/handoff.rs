@@ -6,7 +6,7 @@
 //! [`scenario`] is a conversation with the decisions that are expected of a policy.
 //!
 //! What a person reads when they take over is a [`package`], made from a [`story`]: its [`summary`], [`highlights`] and [`feeling`], with what must not be read
-//! [`mask`]ed; what the customer reads is a [`reply`].
+//! [`mask`]ed, and as a private [`note`] what their helpdesk shows them; what the customer reads is a [`reply`].
 
 pub mod conversation;
 pub mod customer;
@@ -17,6 +17,7 @@ pub mod highlights;
 pub mod input;
 pub mod journal;
 pub mod mask;
+pub mod note;
 pub mod observation;
 pub mod package;
 pub mod phrase;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::handoff::note::options::{KEYS as NOTE_KEYS, Options as NoteOptions};
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::inference::Limits;
 use crate::service::memory::MemorySettings;
@@ -28,6 +29,11 @@ pub struct Key {
 
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
     Key { name, default, meaning }
+}
+
+/// A key of the notes: default and meaning stand with what they set.
+const fn note_key(name: &'static str, place: usize) -> Key {
+    Key { name, default: NOTE_KEYS[place].1, meaning: NOTE_KEYS[place].2 }
 }
 
 /// Every key there is.
@@ -60,6 +66,14 @@ pub const KEYS: &[Key] = &[
     key("store.bytes_max", "0", "bytes of the database; 0: as many as the disk has"),
     key("store.score_timeout_ms", "1000", "how long a message may be scored before the decision is made without signals"),
     key("store.cached", "4096", "conversations, and customers, that are held in memory"),
+    note_key("notes.tags", 0),
+    note_key("notes.merge", 1),
+    note_key("notes.priority", 2),
+    note_key("notes.fields", 3),
+    note_key("notes.length_max", 4),
+    note_key("notes.account_id", 5),
+    note_key("notes.intercom_admin_id", 6),
+    note_key("notes.intercom_tag_ids", 7),
     key("drain.timeout_ms", "10000", "how long accepted work may take to finish after SIGTERM"),
 ];
 
@@ -116,7 +130,7 @@ impl Typed {
 
     /// Adds what the environment says: every variable that begins with `BATON_` and a section.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "DRAIN_"];
+        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "NOTES_", "DRAIN_"];
         for (variable, value) in variables {
             let Some(rest) = variable.strip_prefix("BATON_") else { continue };
             if let Some(section) = sections.iter().find(|section| rest.starts_with(**section)) {
@@ -230,6 +244,18 @@ impl Typed {
         (folder != "none").then_some(settings)
     }
 
+    fn notes(&mut self) -> NoteOptions {
+        let mut options = NoteOptions::default();
+        for key in KEYS {
+            let Some(name) = key.name.strip_prefix("notes.") else { continue };
+            let (value, place) = self.text(key.name);
+            if let Err(fault) = options.set(name, &value) {
+                self.fault(place, fault.what);
+            }
+        }
+        options
+    }
+
     /// What the program means by it, or every fault. `cores` is how many this process may use.
     pub fn settings(mut self, cores: usize) -> Result<Settings, Vec<ConfigFault>> {
         let most = 1usize << 40;
@@ -262,6 +288,7 @@ impl Typed {
             },
             policy: self.policy(),
             memory: self.memory(),
+            notes: self.notes(),
             drain_timeout: Duration::from_millis(self.number("drain.timeout_ms", 0, 3_600_000)),
         };
         if self.faults.is_empty() { Ok(settings) } else { Err(self.faults) }
@@ -296,6 +323,20 @@ mod tests {
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings = Typed::default().file("f", file).environment(variables).set("limits.streams_max=3").settings(2).unwrap();
         assert_eq!((settings.scheduler.queue_tokens_max, settings.service.batch_items_max, settings.service.streams_max), (1, 2, 3));
+    }
+
+    #[test]
+    fn every_key_of_the_notes_can_be_set_and_faults_name_place_and_value() {
+        for (name, default, _) in NOTE_KEYS {
+            let key = KEYS.iter().find(|key| key.name == format!("notes.{name}")).unwrap();
+            assert_eq!(key.default, default, "{name}");
+        }
+        let typed = Typed::default().file("b.toml", "[notes]\ntags = \"Ä\"\naccount_id = 3\n").set("notes.merge=perhaps");
+        assert_eq!(faults(typed)[1], "--set notes.merge: found \"perhaps\", expected on or off");
+        assert!(
+            Typed::default().file("b.toml", "[notes]\naccount_id = 3\nmerge = \"on\"\n").settings(2).unwrap().notes
+                != NoteOptions::default()
+        );
     }
 
     #[test]

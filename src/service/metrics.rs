@@ -49,11 +49,12 @@ pub enum Rpc {
     ReloadPolicy,
     GetHandoff,
     GetPackage,
+    RenderNote,
     RenderMessage,
 }
 
 impl Rpc {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Score,
         Self::ScoreBatch,
         Self::ScoreStream,
@@ -69,6 +70,7 @@ impl Rpc {
         Self::ReloadPolicy,
         Self::GetHandoff,
         Self::GetPackage,
+        Self::RenderNote,
         Self::RenderMessage,
     ];
 }

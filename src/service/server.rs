@@ -85,6 +85,8 @@ pub struct Settings {
     pub policy: PolicyChoice,
     /// How conversations are remembered; `None` where they are not.
     pub memory: Option<MemorySettings>,
+    /// What goes beside the notes for helpdesks.
+    pub notes: crate::handoff::note::Options,
     /// How long a drain may take.
     pub drain_timeout: Duration,
 }
@@ -188,7 +190,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
     let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
     let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
-    let handoffs = HandoffServiceServer::new(Handoffs::new(memory.clone(), Arc::clone(&metrics)));
+    let handoffs = HandoffServiceServer::new(Handoffs::new(memory.clone(), Arc::clone(&metrics), settings.notes.clone()));
     let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())

@@ -9,6 +9,7 @@ mod malformed_input;
 mod malformed_package;
 mod masking;
 mod memory;
+mod notes;
 mod packages;
 mod parity;
 mod policies;

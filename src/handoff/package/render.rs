@@ -28,10 +28,7 @@ pub fn render(package: &Package, form: Form) -> String {
             Form::Text => line(&mut out, format_args!("{name:<8} {text}")),
         }
     }
-    let mut section = |title: &str, items: Vec<String>| {
-        if items.is_empty() {
-            return;
-        }
+    for Section { title, items, .. } in sections(package) {
         match form {
             Form::Markdown => line(&mut out, format_args!("\n### {title}\n")),
             Form::Text => line(&mut out, format_args!("\n{title}")),
@@ -39,30 +36,53 @@ pub fn render(package: &Package, form: Form) -> String {
         for item in items {
             line(&mut out, format_args!("{} {}", if form == Form::Markdown { "-" } else { "  -" }, safe(&item)));
         }
-    };
-    section("Summary", package.summary.value().map(|summary| summary.statements.iter().map(cited).collect()).unwrap_or_default());
+    }
+    out
+}
+
+/// A part of the package under the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its heading.
+    pub title: &'static str,
+    /// What it tells, an entry a line; never empty.
+    pub items: Vec<String>,
+    /// Where not everything fits, the least important goes first.
+    pub importance: u8,
+}
+
+/// What stands under the head, in the order in which it is read; parts without anything to tell are left out.
+pub fn sections(package: &Package) -> Vec<Section> {
     let solution = |s: &crate::handoff::highlights::Solution| format!("{} - {} (message {})", s.what, s.result(), s.message);
-    section("Tried", package.highlights.tried.iter().rev().take(MOST).rev().map(solution).collect());
     let why = |reason: &super::Reason| vec![format!("{} ({}): {}", reason.trigger, reason.urgency, reason.words)];
-    section("Why", package.reason.value().map(why).unwrap_or_default());
     let quotes =
         |quotes: &[Quote]| quotes.iter().map(|quote| format!("\u{201c}{}\u{201d} (message {})", quote.text, quote.message)).collect();
-    section("Confirmed", quotes(&package.highlights.confirmed));
-    section("Rejected", quotes(&package.highlights.rejected));
-    section("Not answered", quotes(&package.highlights.unanswered));
     let entity = |e: &crate::handoff::highlights::Entity| format!("{} (message {})", e.text, e.message);
-    section("Numbers and dates", package.highlights.entities.iter().map(entity).collect());
-    section("Account", account(package));
     let pages = |pages: &Vec<super::Page>| pages.iter().map(|page| format!("{} ({} ago)", page.name, page.ago)).collect::<Vec<_>>();
-    section("Pages", package.pages.value().map(pages).unwrap_or_default());
+    let highlights = &package.highlights;
+    let all: [(&'static str, u8, Vec<String>); 10] = [
+        ("Summary", 10, package.summary.value().map(|summary| summary.statements.iter().map(cited).collect()).unwrap_or_default()),
+        ("Tried", 9, highlights.tried.iter().rev().take(MOST).rev().map(solution).collect()),
+        ("Why", 6, package.reason.value().map(why).unwrap_or_default()),
+        ("Confirmed", 5, quotes(&highlights.confirmed)),
+        ("Rejected", 7, quotes(&highlights.rejected)),
+        ("Not answered", 8, quotes(&highlights.unanswered)),
+        ("Numbers and dates", 2, highlights.entities.iter().map(entity).collect()),
+        ("Account", 4, account(package)),
+        ("Pages", 1, package.pages.value().map(pages).unwrap_or_default()),
+        ("Complete", 3, vec![complete(package)]),
+    ];
+    let told = all.into_iter().filter(|(_, _, items)| !items.is_empty());
+    told.map(|(title, importance, items)| Section { title, items, importance }).collect()
+}
+
+/// How complete the package is, and what is not known.
+fn complete(package: &Package) -> String {
     let complete = format!("{:.0} %", 100.0 * package.completeness.share);
-    let missing = if package.completeness.missing.is_empty() {
-        String::new()
-    } else {
-        format!(", not known: {}", package.completeness.missing.join(", "))
-    };
-    section("Complete", vec![format!("{complete}{missing}")]);
-    out
+    if package.completeness.missing.is_empty() {
+        return complete;
+    }
+    format!("{complete}, not known: {}", package.completeness.missing.join(", "))
 }
 
 fn cited(statement: &crate::handoff::summary::Statement) -> String {

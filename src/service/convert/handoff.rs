@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::conversation::{id, owner, stamp};
 use super::pb;
+use crate::handoff::note::{self, Helpdesk, Options, Place, Purpose, Request};
 use crate::handoff::package::Package;
 use crate::handoff::package::head::head;
 use crate::handoff::package::render::{Form, render};
@@ -57,6 +58,68 @@ pub fn handoff(packaged: &Packaged) -> Option<pb::GetHandoffResponse> {
         owner: owner(packaged.conversation.owner()).into(),
         epoch: packaged.conversation.epoch(),
     })
+}
+
+/// A note that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedNote {
+    /// The conversation.
+    pub conversation: Id,
+    helpdesk: Helpdesk,
+    place: Place,
+}
+
+/// Checks which note is asked for.
+pub fn asked_note(request: pb::RenderNoteRequest) -> Result<AskedNote, BadField> {
+    let helpdesk = match pb::NoteFormat::try_from(request.format) {
+        Ok(pb::NoteFormat::Zendesk) => Helpdesk::Zendesk,
+        Ok(pb::NoteFormat::Freshdesk) => Helpdesk::Freshdesk,
+        Ok(pb::NoteFormat::Intercom) => Helpdesk::Intercom,
+        Ok(pb::NoteFormat::Chatwoot) => Helpdesk::Chatwoot,
+        Ok(pb::NoteFormat::Zammad) => Helpdesk::Zammad,
+        Ok(pb::NoteFormat::Unspecified) | Err(_) => {
+            let what = format!("found {}, expected one of NOTE_FORMAT_ZENDESK (1) to NOTE_FORMAT_ZAMMAD (5)", request.format);
+            return Err(BadField::new("format", what));
+        }
+    };
+    let conversation = id(request.conversation_id, "conversation_id")?;
+    let ticket = request.ticket_id.as_deref().unwrap_or(conversation.as_str());
+    let place = Place::new(ticket, request.account_id.as_deref()).map_err(|fault| BadField::new(fault.field, fault.what))?;
+    Ok(AskedNote { conversation, helpdesk, place })
+}
+
+/// The requests of a note.
+pub fn note(package: &Package, asked: &AskedNote, options: &Options) -> Result<pb::RenderNoteResponse, MemoryError> {
+    let requests = note::render(asked.helpdesk, package, asked.place, options).map_err(|fault| {
+        if fault.is_of_the_place() {
+            MemoryError::Bad(BadField::new(fault.field, fault.what))
+        } else {
+            MemoryError::Refused(BadField::new(format!("notes.{} of the settings", fault.field), fault.what))
+        }
+    })?;
+    Ok(pb::RenderNoteResponse { requests: requests.iter().map(note_request).collect() })
+}
+
+fn note_request(request: &Request) -> pb::NoteRequest {
+    let purpose = match request.purpose() {
+        Purpose::Note => pb::NotePurpose::Note,
+        Purpose::Tags => pb::NotePurpose::Tags,
+        Purpose::Priority => pb::NotePurpose::Priority,
+        Purpose::Fields => pb::NotePurpose::Fields,
+    };
+    let (method, path, body, merge) = match request {
+        Request::Call(call) => (call.method(), call.path(), call.body().map(ToString::to_string), None),
+        Request::Merge(merge) => {
+            let how = pb::NoteMerge {
+                read_path: merge.read().path().to_owned(),
+                found_at: merge.found_at().to_owned(),
+                key: merge.key().to_owned(),
+                add: merge.add().to_string(),
+            };
+            (merge.method(), merge.path(), None, Some(how))
+        }
+    };
+    pb::NoteRequest { purpose: purpose.into(), method: method.as_str().to_owned(), path: path.to_owned(), body, merge }
 }
 
 /// A message that is asked for.

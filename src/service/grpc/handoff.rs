@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::conversation::{memory, told};
+use crate::handoff::note::Options;
 use crate::service::convert::conversation::id;
 use crate::service::convert::handoff as convert;
 use crate::service::memory::{Memory, no_handoff};
@@ -16,12 +17,13 @@ use crate::service::pb::handoff_service_server::HandoffService;
 pub struct Handoffs {
     memory: Option<Arc<Memory>>,
     metrics: Arc<Metrics>,
+    notes: Options,
 }
 
 impl Handoffs {
-    /// Serves with this memory; without one, every call says why there is none.
-    pub fn new(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Self {
-        Self { memory, metrics }
+    /// Serves with this memory; without one, every call says why there is none. `notes` is what goes beside a note.
+    pub fn new(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>, notes: Options) -> Self {
+        Self { memory, metrics, notes }
     }
 }
 
@@ -45,6 +47,16 @@ impl HandoffService for Handoffs {
             Ok(Response::new(convert::package(&packaged.package, format)))
         };
         told(&self.metrics, Rpc::GetPackage, package.await)
+    }
+
+    async fn render_note(&self, request: Request<pb::RenderNoteRequest>) -> Result<Response<pb::RenderNoteResponse>, Status> {
+        let note = async {
+            let memory = memory(self.memory.as_ref())?;
+            let asked = convert::asked_note(request.into_inner())?;
+            let packaged = memory.package(&asked.conversation).await?;
+            Ok(Response::new(convert::note(&packaged.package, &asked, &self.notes)?))
+        };
+        told(&self.metrics, Rpc::RenderNote, note.await)
     }
 
     async fn render_message(&self, request: Request<pb::RenderMessageRequest>) -> Result<Response<pb::RenderMessageResponse>, Status> {
