@@ -8,6 +8,7 @@ pub mod eval;
 pub mod features;
 pub mod intents;
 pub mod labelled;
+pub mod outbox;
 pub mod package;
 pub mod policy;
 pub mod render;
@@ -64,6 +65,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// What the person who takes over a conversation reads.
     Package(package::PackageArguments),
+    /// List the letters to helpdesks and webhooks that wait or were given up, and put them back.
+    Outbox(outbox::OutboxArguments),
     /// Fit a head on labelled messages.
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
@@ -76,6 +79,7 @@ enum LogLevel {
     Warn,
     Info,
     Debug,
+    Trace,
 }
 
 /// Which model, and where it computes.
@@ -156,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Policy(arguments) => policy::run(&arguments, &places),
         Command::Replay(arguments) => replay::run(&arguments, &places),
         Command::Package(arguments) => package::run(&arguments, &places),
+        Command::Outbox(arguments) => outbox::run(&arguments),
         Command::Train(arguments) => train::run(&arguments, &places),
         Command::Eval(arguments) => eval::run(&arguments, &places),
     };
@@ -226,6 +231,7 @@ impl From<LogLevel> for Level {
             LogLevel::Warn => Self::WARN,
             LogLevel::Info => Self::INFO,
             LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
         }
     }
 }

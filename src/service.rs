@@ -3,10 +3,12 @@
 //! The path of a message: [`server`] listens and drains; [`grpc`] takes the call; [`convert`] translates; [`inference`] queues, batches and scores; and
 //! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
 //! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios. [`memory`] remembers
-//! conversations and lets the policy decide; [`packaging`] makes the package of one; [`store`] keeps their rows, and what is known of customers, on the disk.
+//! conversations and lets the policy decide; [`packaging`] makes the package of one; [`store`] keeps their rows, and what is known of customers, on the disk. [`delivery`] sends
+//! what was decided to helpdesks and webhooks.
 
 pub mod clock;
 pub mod convert;
+pub mod delivery;
 pub mod events;
 pub mod grpc;
 pub mod inference;

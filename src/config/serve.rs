@@ -2,15 +2,23 @@
 //!
 //! One table, [`KEYS`], names every key with its default and meaning. A key stands in the file as `[limits] queue_tokens_max = 65536`, in the environment as
 //! `BATON_LIMITS_QUEUE_TOKENS_MAX`, and on the command line as `--set limits.queue_tokens_max=65536`; the later wins. Unknown keys are faults.
+//!
+//! Secrets are no keys: each stands in a file that a key names, or in a variable of [`SECRETS`]. No fault shows one.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::handoff::note::options::{KEYS as NOTE_KEYS, Options as NoteOptions};
+use crate::service::delivery::backoff::Backoff;
+use crate::service::delivery::client::{Authorities, Proxy, Target};
+use crate::service::delivery::{Access, DeliverySettings, Destination, OutboxSettings, Secret};
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::inference::Limits;
 use crate::service::memory::MemorySettings;
@@ -74,8 +82,40 @@ pub const KEYS: &[Key] = &[
     note_key("notes.account_id", 5),
     note_key("notes.intercom_admin_id", 6),
     note_key("notes.intercom_tag_ids", 7),
+    key("zendesk.url", "", "address of a Zendesk, such as https://acme.zendesk.com; not set: no notes go there"),
+    key("zendesk.user", "", "e-mail address of the user who writes the notes"),
+    key("zendesk.token_file", "", "file with that user's API token; or the variable BATON_ZENDESK_TOKEN holds it"),
+    key("zendesk.ca_file", "", "PEM file of the only authorities that are believed; not set: the system's"),
+    key("chatwoot.url", "", "address of a Chatwoot; not set: no notes go there"),
+    key("chatwoot.account", "", "number of the account"),
+    key("chatwoot.token_file", "", "file with the access token of an agent or a bot; or the variable BATON_CHATWOOT_TOKEN holds it"),
+    key("chatwoot.ca_file", "", "PEM file of the only authorities that are believed; not set: the system's"),
+    key("webhook.url", "", "address that gets a signed event for each handoff; not set: none does"),
+    key("webhook.secret_file", "", "file with the secret of the signature; or the variable BATON_WEBHOOK_SECRET holds it"),
+    key("webhook.source", "/baton", "what the events name as their source: a URI or a path"),
+    key("webhook.ca_file", "", "PEM file of the only authorities that are believed; not set: the system's"),
+    key("delivery.proxy", "", "proxy for all of these, such as http://proxy.example:3128; not set: none, whatever the environment says"),
+    key("delivery.attempts_max", "100", "attempts after which a letter is dead"),
+    key("delivery.age_max_secs", "259200", "seconds of trying after which a letter is dead"),
+    key("delivery.timeout_ms", "10000", "how long a request may take, answer included"),
+    key("delivery.connect_timeout_ms", "3000", "how long a connection may take to stand"),
+    key("delivery.concurrency", "4", "requests at a time, of each destination"),
+    key("delivery.backoff_base_ms", "1000", "the pause before an attempt is drawn from 0 to this, doubled with each attempt"),
+    key("delivery.backoff_max_ms", "3600000", "the longest of these pauses"),
+    key("delivery.retry_after_max_secs", "3600", "the longest pause that a destination may ask for"),
+    key("delivery.breaker_failures", "5", "failures in a row after which nothing is sent to a destination for a while"),
+    key("delivery.breaker_pause_ms", "30000", "that while"),
+    key("delivery.pending_max", "100000", "letters that wait; a further one is dead from its beginning, and can be put back"),
+    key("delivery.kept_days", "30", "days for which dead letters and marks of delivered ones are kept"),
     key("drain.timeout_ms", "10000", "how long accepted work may take to finish after SIGTERM"),
 ];
+
+/// Secrets by the name that stands for each, with the variable that holds it; a key of this name with the ending `_file` names a file in its place.
+pub const SECRETS: [(&str, &str); 3] =
+    [("zendesk.token", "BATON_ZENDESK_TOKEN"), ("chatwoot.token", "BATON_CHATWOOT_TOKEN"), ("webhook.secret", "BATON_WEBHOOK_SECRET")];
+
+/// Most bytes of a file that a key names: of a secret, of certificates.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// One thing wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +136,7 @@ impl fmt::Display for ConfigFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Typed {
     values: BTreeMap<&'static str, (String, String)>,
+    secrets: BTreeMap<&'static str, Secret>,
     faults: Vec<ConfigFault>,
 }
 
@@ -130,8 +171,15 @@ impl Typed {
 
     /// Adds what the environment says: every variable that begins with `BATON_` and a section.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "NOTES_", "DRAIN_"];
+        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "NOTES_", "DRAIN_", "ZENDESK_", "CHATWOOT_", "WEBHOOK_", "DELIVERY_"];
         for (variable, value) in variables {
+            if let Some((name, _)) = SECRETS.iter().find(|(_, secret)| *secret == variable) {
+                match Secret::new(&value) {
+                    Ok(secret) => drop(self.secrets.insert(name, secret)),
+                    Err(what) => self.fault(variable, what),
+                }
+                continue;
+            }
             let Some(rest) = variable.strip_prefix("BATON_") else { continue };
             if let Some(section) = sections.iter().find(|section| rest.starts_with(**section)) {
                 let name = format!("{}.{}", section.trim_end_matches('_').to_lowercase(), rest[section.len()..].to_lowercase());
@@ -159,6 +207,10 @@ impl Typed {
     fn put(&mut self, name: &str, value: &str, place: String) {
         match KEYS.iter().find(|key| key.name == name) {
             Some(key) => drop(self.values.insert(key.name, (value.to_owned(), place))),
+            None if SECRETS.iter().any(|(secret, _)| *secret == name) => {
+                let what = format!("a secret is no setting: {name}_file names a file, or {} holds it", variable_of(name));
+                self.fault(place, what);
+            }
             None => {
                 let near = KEYS.iter().map(|key| key.name).max_by_key(|known| likeness(known, name));
                 let near = near.filter(|known| 2 * likeness(known, name) >= name.len());
@@ -218,7 +270,135 @@ impl Typed {
         }
     }
 
-    fn memory(&mut self) -> Option<MemorySettings> {
+    /// A key's value with its place, where it is not empty.
+    fn given(&self, name: &'static str) -> Option<(String, String)> {
+        Some(self.text(name)).filter(|(value, _)| !value.is_empty())
+    }
+
+    /// A key that must be given, since `why` is.
+    fn needed(&mut self, name: &'static str, why: &str) -> Option<(String, String)> {
+        let given = self.given(name);
+        if given.is_none() {
+            self.fault(name.to_owned(), format!("found nothing, but {why} is set"));
+        }
+        given
+    }
+
+    /// The content of a file that a key names; faults show nothing of it.
+    fn content(&mut self, path: &str, place: &str) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        match File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)) {
+            Ok(_) if content.len() as u64 <= FILE_BYTES_MAX => return Some(content),
+            Ok(_) => self.fault(place.to_owned(), format!("{path}: found more than {FILE_BYTES_MAX} bytes")),
+            Err(error) => self.fault(place.to_owned(), format!("{path}: {error}")),
+        }
+        None
+    }
+
+    /// From the file that a key names, else from the environment; a fault where both say one.
+    fn secret(&mut self, name: &'static str, file: &'static str, why: &str) -> Option<Secret> {
+        let variable = variable_of(name);
+        match (self.given(file), self.secrets.get(name).cloned()) {
+            (Some((path, place)), None) => {
+                let content = self.content(&path, &place)?;
+                let text = String::from_utf8_lossy(&content);
+                let secret = Secret::new(&text).map_err(|what| format!("{path}: {what}"));
+                secret.map_err(|what| self.fault(place, what)).ok()
+            }
+            (None, Some(secret)) => Some(secret),
+            (Some((_, place)), Some(_)) => {
+                self.fault(place, format!("{variable} is set too; only one of the two can be"));
+                None
+            }
+            (None, None) => {
+                self.fault(file.to_owned(), format!("found nothing, and {variable} is not set, but {why} is"));
+                None
+            }
+        }
+    }
+
+    fn authorities(&mut self, name: &'static str) -> Option<Authorities> {
+        let Some((path, place)) = self.given(name) else { return Some(Authorities::System) };
+        let pem = self.content(&path, &place)?;
+        Authorities::only(pem).map_err(|what| self.fault(place, format!("{path}: {what}"))).ok()
+    }
+
+    /// A destination, where its address is set and nothing of it is wrong.
+    fn destination(
+        &mut self,
+        url: &'static str,
+        ca_file: &'static str,
+        parse: fn(&str) -> Result<Target, String>,
+        access: impl FnOnce(&mut Self) -> Option<Access>,
+    ) -> Option<Destination> {
+        let (address, place) = self.given(url)?;
+        // All three are looked at, so that all faults are told.
+        let target = parse(&address).map_err(|what| self.fault(place, what)).ok();
+        let authorities = self.authorities(ca_file);
+        let access = access(self);
+        Some(Destination { target: target?, access: access?, authorities: authorities? })
+    }
+
+    fn destinations(&mut self) -> Vec<Destination> {
+        let zendesk = self.destination("zendesk.url", "zendesk.ca_file", Target::parse_base, |typed| {
+            let user = typed.needed("zendesk.user", "zendesk.url");
+            let token = typed.secret("zendesk.token", "zendesk.token_file", "zendesk.url");
+            let (user, place) = user?;
+            if !user.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
+                typed.fault(place, format!("found {user:?}, expected an e-mail address"));
+                return None;
+            }
+            Some(Access::Zendesk { user, token: token? })
+        });
+        let chatwoot = self.destination("chatwoot.url", "chatwoot.ca_file", Target::parse_base, |typed| {
+            let account = typed.needed("chatwoot.account", "chatwoot.url").is_some().then(|| typed.number("chatwoot.account", 1, u64::MAX));
+            let token = typed.secret("chatwoot.token", "chatwoot.token_file", "chatwoot.url");
+            Some(Access::Chatwoot { account: account?, token: token? })
+        });
+        let webhook = self.destination("webhook.url", "webhook.ca_file", Target::parse, |typed| {
+            let source = typed.needed("webhook.source", "webhook.url");
+            let secret = typed.secret("webhook.secret", "webhook.secret_file", "webhook.url");
+            let (source, place) = source?;
+            if !source.bytes().all(|byte| byte.is_ascii_graphic()) {
+                typed.fault(place, format!("found {source:?}, expected a URI or a path"));
+                return None;
+            }
+            Some(Access::Webhook { secret: secret?, source })
+        });
+        zendesk.into_iter().chain(chatwoot).chain(webhook).collect()
+    }
+
+    /// How letters are sent, and what the memory does with them. The destinations are read first.
+    fn delivery(&mut self, notes: NoteOptions) -> (Option<Arc<DeliverySettings>>, OutboxSettings) {
+        let destinations = self.destinations();
+        let proxy = match self.given("delivery.proxy") {
+            Some((address, place)) => Proxy::parse(&address).map_err(|what| self.fault(place, what)).ok(),
+            None => None,
+        };
+        let millis = |typed: &mut Self, name| Duration::from_millis(typed.number(name, 1, 1 << 40));
+        let outbox = OutboxSettings {
+            destinations: destinations.iter().map(Destination::kind).collect(),
+            pending_max: self.number("delivery.pending_max", 1, 1 << 40),
+            kept: Duration::from_secs(self.number("delivery.kept_days", 1, 36_500) * 24 * 3600),
+        };
+        let settings = DeliverySettings {
+            destinations,
+            attempts_max: self.number("delivery.attempts_max", 1, 1 << 20),
+            age_max: Duration::from_secs(self.number("delivery.age_max_secs", 1, 1 << 32)),
+            timeout: millis(self, "delivery.timeout_ms"),
+            connect_timeout: millis(self, "delivery.connect_timeout_ms"),
+            concurrency: self.number("delivery.concurrency", 1, 256),
+            backoff: Backoff { base: millis(self, "delivery.backoff_base_ms"), cap: millis(self, "delivery.backoff_max_ms") },
+            retry_after_max: Duration::from_secs(self.number("delivery.retry_after_max_secs", 0, 1 << 32)),
+            breaker_failures: self.number("delivery.breaker_failures", 1, 1 << 20),
+            breaker_pause: millis(self, "delivery.breaker_pause_ms"),
+            proxy,
+            notes,
+        };
+        ((!settings.destinations.is_empty()).then(|| Arc::new(settings)), outbox)
+    }
+
+    fn memory(&mut self, outbox: OutboxSettings) -> Option<MemorySettings> {
         let (folder, place) = self.text("store.data_dir");
         if folder.is_empty() {
             self.fault(place, "found nothing, expected a folder or none".to_owned());
@@ -240,6 +420,7 @@ impl Typed {
             bytes_max: some(self.number("store.bytes_max", 0, 1 << 50)),
             score_timeout: Duration::from_millis(self.number("store.score_timeout_ms", 1, 3_600_000)),
             cached: self.number("store.cached", 1, 1 << 24),
+            outbox,
         };
         (folder != "none").then_some(settings)
     }
@@ -265,6 +446,13 @@ impl Typed {
         }
         let address = self.loopback("listen.address");
         let workers = self.number("limits.workers", 0, 1024);
+        let notes = self.notes();
+        let (delivery, outbox) = self.delivery(notes.clone());
+        let remembers = self.text("policy.file").0 != "none" && self.text("store.data_dir").0 != "none";
+        for kind in outbox.destinations.iter().filter(|_| !remembers) {
+            let what = "it is set, but policy.file or store.data_dir is none: nothing is ever handed over".to_owned();
+            self.fault(format!("{}.url", kind.as_str()), what);
+        }
         let settings = Settings {
             listen: match address {
                 Some(address) if socket.is_empty() => Listen::Tcp(address),
@@ -287,12 +475,18 @@ impl Typed {
                 connections_max: self.number("limits.connections_max", 1, 1 << 20),
             },
             policy: self.policy(),
-            memory: self.memory(),
-            notes: self.notes(),
+            memory: self.memory(outbox),
+            delivery,
+            notes,
             drain_timeout: Duration::from_millis(self.number("drain.timeout_ms", 0, 3_600_000)),
         };
         if self.faults.is_empty() { Ok(settings) } else { Err(self.faults) }
     }
+}
+
+/// The variable that holds a secret.
+fn variable_of(name: &str) -> &'static str {
+    SECRETS.iter().find(|(secret, _)| *secret == name).map_or("", |(_, variable)| variable)
 }
 
 /// Letters that two names share at their beginning and at their end.
@@ -323,6 +517,72 @@ mod tests {
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings = Typed::default().file("f", file).environment(variables).set("limits.streams_max=3").settings(2).unwrap();
         assert_eq!((settings.scheduler.queue_tokens_max, settings.service.batch_items_max, settings.service.streams_max), (1, 2, 3));
+    }
+
+    fn with(pairs: &[(&str, &str)]) -> Typed {
+        pairs.iter().fold(Typed::default(), |typed, (name, value)| typed.set(&format!("{name}={value}")))
+    }
+
+    #[test]
+    fn destinations_are_off_unless_they_are_set() {
+        let settings = Typed::default().settings(2).unwrap();
+        assert_eq!((settings.delivery, settings.memory.unwrap().outbox.destinations), (None, Vec::new()));
+        let variable = ("BATON_WEBHOOK_SECRET".to_owned(), "hunter2".to_owned());
+        let settings = with(&[("webhook.url", "https://hooks.example/x")]).environment([variable]).settings(2).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"), "a secret is not shown");
+        assert_eq!(settings.delivery.unwrap().destinations.len(), 1);
+        assert_eq!(settings.memory.unwrap().outbox.destinations.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_destination_comes_at_once_and_without_its_secret() {
+        let place = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = place.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let (two_words, token) = (file("two", "hunter2 hunter2\n"), file("token", "hunter2\n"));
+        let missing = place.path().join("missing").display().to_string();
+        let typed = with(&[
+            ("zendesk.url", "http://acme.zendesk.com"),
+            ("zendesk.token_file", &two_words),
+            ("zendesk.ca_file", &token),
+            ("chatwoot.url", "https://desk.example"),
+            ("chatwoot.account", "main"),
+            ("chatwoot.token_file", &missing),
+            ("webhook.url", "https://u:hunter2@hooks.example"),
+            ("webhook.secret_file", &token),
+            ("webhook.secret", "hunter2"),
+            ("delivery.proxy", "http://u:hunter2@proxy.example"),
+            ("delivery.concurrency", "0"),
+        ]);
+        let typed = typed.environment([("BATON_WEBHOOK_SECRET".to_owned(), "hunter2".to_owned())]);
+        let typed = typed.file("b.toml", "[zendesk]\ntoken = \"hunter2\"\n");
+        assert!(!format!("{typed:?}").contains("Secret(\"hunter2"));
+        let faults = faults(typed);
+        let expected = [
+            "--set webhook.secret: a secret is no setting: webhook.secret_file names a file, or BATON_WEBHOOK_SECRET holds it".to_owned(),
+            "b.toml: zendesk.token: a secret is no setting: zendesk.token_file names a file, or BATON_ZENDESK_TOKEN holds it".to_owned(),
+            "--set zendesk.url: found http to another machine, expected https".to_owned(),
+            format!("--set zendesk.ca_file: {token}: found no certificate in it"),
+            "zendesk.user: found nothing, but zendesk.url is set".to_owned(),
+            format!("--set zendesk.token_file: {two_words}: found other characters than printable ASCII without blanks"),
+            "--set chatwoot.account: found \"main\", expected a whole number in 1..=18446744073709551615".to_owned(),
+            format!("--set chatwoot.token_file: {missing}: No such file or directory (os error 2)"),
+            "--set webhook.url: found a user in it; secrets stand in files or the environment".to_owned(),
+            "--set webhook.secret_file: BATON_WEBHOOK_SECRET is set too; only one of the two can be".to_owned(),
+            "--set delivery.proxy: expected an address such as http://proxy.example:3128, without a user".to_owned(),
+            "--set delivery.concurrency: found \"0\", expected a whole number in 1..=256".to_owned(),
+        ];
+        assert_eq!(faults, expected);
+    }
+
+    #[test]
+    fn a_destination_without_a_memory_is_a_fault() {
+        let variable = ("BATON_WEBHOOK_SECRET".to_owned(), "s".to_owned());
+        let typed = with(&[("webhook.url", "https://hooks.example"), ("store.data_dir", "none")]).environment([variable]);
+        assert_eq!(faults(typed), ["webhook.url: it is set, but policy.file or store.data_dir is none: nothing is ever handed over"]);
     }
 
     #[test]

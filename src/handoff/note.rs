@@ -77,7 +77,7 @@ impl Helpdesk {
 }
 
 /// A method of HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Method {
     /// Reads.
     Get,
@@ -214,27 +214,31 @@ impl Merge {
     /// The call that writes what was read and what is added; `None` where all of it is there already. An answer without what is there is a fault:
     /// writing then would take it away.
     pub fn write(&self, answer: &Value) -> Result<Option<Call>, NoteFault> {
-        let wrong = |expected: &str| {
+        let wrong = |expected| {
             let what = format!("the answer of GET {} has no {expected} at {}", self.read.path, self.found_at);
             NoteFault { field: self.key, what }
         };
-        let merged = match (answer.pointer(self.found_at), &self.add) {
-            (Some(Value::Array(there)), Value::Array(add)) if there.iter().all(Value::is_string) => {
-                let new = add.iter().filter(|one| !there.contains(one));
-                Value::Array(there.iter().chain(new).cloned().collect())
-            }
-            (Some(Value::Object(there)), Value::Object(add)) => {
-                Value::Object(there.iter().chain(add).map(|(key, value)| (key.clone(), value.clone())).collect())
-            }
-            (_, Value::Array(_)) => return Err(wrong("list of texts")),
-            _ => return Err(wrong("object")),
-        };
-        if answer.pointer(self.found_at) == Some(&merged) {
-            return Ok(None);
-        }
+        let Some(merged) = merged(answer.pointer(self.found_at), &self.add).map_err(wrong)? else { return Ok(None) };
         let body = Value::Object(Map::from_iter([(self.key.to_owned(), merged)]));
         Ok(Some(Call::new(self.read.purpose, self.method, self.path.clone(), body)))
     }
+}
+
+/// What is there with what is added, a list of texts or an object; `None` where all of it is there already. What is not there is a fault, told by what was
+/// expected: writing then would take it away.
+pub fn merged(there: Option<&Value>, add: &Value) -> Result<Option<Value>, &'static str> {
+    let merged = match (there, add) {
+        (Some(Value::Array(there)), Value::Array(add)) if there.iter().all(Value::is_string) => {
+            let new = add.iter().filter(|one| !there.contains(one));
+            Value::Array(there.iter().chain(new).cloned().collect())
+        }
+        (Some(Value::Object(there)), Value::Object(add)) => {
+            Value::Object(there.iter().chain(add).map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        (_, Value::Array(_)) => return Err("list of texts"),
+        _ => return Err("object"),
+    };
+    Ok(Some(merged).filter(|merged| there != Some(merged)))
 }
 
 /// One step of a rendering.

@@ -2,6 +2,7 @@
 
 pub mod conversation;
 pub mod handoff;
+pub mod outbox;
 
 use std::time::{Duration, Instant};
 

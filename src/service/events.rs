@@ -64,7 +64,7 @@ pub enum Event<'a> {
         /// Time it took.
         elapsed: Duration,
     },
-    /// Idle conversations were closed, old ones deleted.
+    /// Idle conversations were closed, old ones deleted, and letters that ended.
     Swept {
         /// Conversations that were closed.
         closed: u64,
@@ -72,6 +72,53 @@ pub enum Event<'a> {
         deleted: u64,
         /// Customers who were deleted.
         customers_deleted: u64,
+        /// Letters that were deleted.
+        letters_deleted: u64,
+    },
+    /// A letter arrived.
+    LetterDelivered {
+        /// Where.
+        destination: &'a str,
+        /// Its key.
+        key: &'a str,
+        /// Attempts that it took.
+        attempts: u32,
+    },
+    /// A letter did not arrive and is tried again.
+    LetterPostponed {
+        /// Where.
+        destination: &'a str,
+        /// Its key.
+        key: &'a str,
+        /// Attempts so far.
+        attempts: u32,
+        /// Time until the next.
+        pause: Duration,
+        /// Why; nothing that was sent or answered.
+        reason: &'a str,
+    },
+    /// A letter is given up: `baton outbox` lists it.
+    LetterDied {
+        /// Where.
+        destination: &'a str,
+        /// Its key.
+        key: &'a str,
+        /// Attempts so far.
+        attempts: u32,
+        /// Why; nothing that was sent or answered.
+        reason: &'a str,
+    },
+    /// A destination failed too often, or asked for a pause: nothing is sent to it for a while.
+    DestinationRests {
+        /// Which.
+        destination: &'a str,
+        /// How long.
+        pause: Duration,
+    },
+    /// A destination that rested answers.
+    DestinationAnswers {
+        /// Which.
+        destination: &'a str,
     },
     /// The store did not let itself be swept or closed.
     StoreFailed {
@@ -156,7 +203,16 @@ pub fn emit(event: &Event<'_>) {
         }
         Event::PolicyRefused { reason } => error!(event = "policy_refused", reason),
         Event::StoreOpened { folder, elapsed } => info!(event = "store_opened", folder, elapsed_ms = millis(*elapsed)),
-        Event::Swept { closed, deleted, customers_deleted } => info!(event = "swept", closed, deleted, customers_deleted),
+        Event::Swept { closed, deleted, customers_deleted, letters_deleted } => {
+            info!(event = "swept", closed, deleted, customers_deleted, letters_deleted);
+        }
+        Event::LetterDelivered { destination, key, attempts } => info!(event = "letter_delivered", destination, key, attempts),
+        Event::LetterPostponed { destination, key, attempts, pause, reason } => {
+            warn!(event = "letter_postponed", destination, key, attempts, pause_ms = millis(*pause), reason);
+        }
+        Event::LetterDied { destination, key, attempts, reason } => error!(event = "letter_died", destination, key, attempts, reason),
+        Event::DestinationRests { destination, pause } => warn!(event = "destination_rests", destination, pause_ms = millis(*pause)),
+        Event::DestinationAnswers { destination } => info!(event = "destination_answers", destination),
         Event::StoreFailed { reason } => error!(event = "store_failed", reason),
         Event::FileScored { rows, rows_failed, elapsed } => {
             info!(event = "file_scored", rows, rows_failed, elapsed_ms = millis(*elapsed));

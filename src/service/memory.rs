@@ -23,6 +23,7 @@ mod customers;
 mod deliver;
 mod edition;
 mod error;
+mod outbox;
 mod package;
 mod record;
 mod replay;
@@ -36,14 +37,17 @@ use std::time::{Duration, Instant};
 
 pub use self::edition::{Edition, Editions, Labels, labels};
 pub use self::error::MemoryError;
+pub use self::outbox::Woken;
 pub use self::package::{Packaged, no_handoff};
 pub use self::record::Answer;
 pub use self::replay::{Broken, Explained, Replayed, replay};
 pub use self::sweep::Swept;
 
 use self::customers::Known;
+use self::outbox::Outbox;
 use self::slots::Slots;
 use self::talk::Talk;
+use super::delivery::OutboxSettings;
 use super::inference::Scheduler;
 use super::metrics::Metrics;
 use super::observe::Observer;
@@ -81,6 +85,8 @@ pub struct MemorySettings {
     pub score_timeout: Duration,
     /// Conversations, and customers, that are held in memory.
     pub cached: usize,
+    /// Who is told of handoffs.
+    pub outbox: OutboxSettings,
 }
 
 /// One message.
@@ -246,6 +252,7 @@ pub struct Memory {
     reloading: tokio::sync::Mutex<()>,
     conversations: Slots<Talk>,
     customers: Slots<Known>,
+    outbox: Outbox,
 }
 
 impl Memory {
@@ -261,7 +268,7 @@ impl Memory {
         let store = Arc::new(Store::open(&settings.folder, limits)?);
         let editions = Arc::new(Editions::open(&settings.folder)?);
         let current = current(&editions, proved, &scheduler)?;
-        let cached = settings.cached;
+        let (cached, outbox) = (settings.cached, Outbox::new(&settings.outbox));
         Ok(Self {
             store,
             editions,
@@ -273,6 +280,7 @@ impl Memory {
             reloading: tokio::sync::Mutex::default(),
             conversations: Slots::new(cached),
             customers: Slots::new(cached),
+            outbox,
         })
     }
 

@@ -15,7 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::store::Progress;
+use super::delivery::Kind;
+use super::store::{LetterCounts, Progress};
 use crate::handoff::decision::Action;
 use crate::handoff::observation::Unscored;
 
@@ -51,10 +52,13 @@ pub enum Rpc {
     GetPackage,
     RenderNote,
     RenderMessage,
+    LinkTicket,
+    ListOutbox,
+    ResendOutbox,
 }
 
 impl Rpc {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Score,
         Self::ScoreBatch,
         Self::ScoreStream,
@@ -72,6 +76,9 @@ impl Rpc {
         Self::GetPackage,
         Self::RenderNote,
         Self::RenderMessage,
+        Self::LinkTicket,
+        Self::ListOutbox,
+        Self::ResendOutbox,
     ];
 }
 
@@ -118,6 +125,49 @@ struct UnscoredLabels {
     reason: &'static str,
 }
 
+/// How an attempt at a letter ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Attempted {
+    /// It arrived.
+    Delivered,
+    /// It did not; later again.
+    Postponed,
+    /// It is given up.
+    Dead,
+}
+
+impl Attempted {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Postponed, Self::Dead];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Postponed => "postponed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Labels of `baton_delivery_attempts`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    destination: &'static str,
+    result: &'static str,
+}
+
+/// Labels of `baton_outbox`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutboxLabels {
+    destination: &'static str,
+    state: &'static str,
+}
+
+/// Labels of `baton_destination_rests`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabels {
+    destination: &'static str,
+}
+
 /// Labels of `baton_items`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ItemLabels {
@@ -139,6 +189,9 @@ pub struct Metrics {
     stages: Family<StageLabels, Histogram>,
     decisions: Family<DecisionLabels, Counter>,
     unscored: Family<UnscoredLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    outbox: Family<OutboxLabels, Gauge>,
+    rests: Family<DestinationLabels, Gauge>,
     store_queue_bytes: Gauge,
     store_commits: Counter,
     store_writes: Counter,
@@ -179,6 +232,9 @@ impl Metrics {
             serving: Gauge::default(),
             decisions: Family::default(),
             unscored: Family::default(),
+            attempts: Family::default(),
+            outbox: Family::default(),
+            rests: Family::default(),
             store_queue_bytes: Gauge::default(),
             store_commits: Counter::default(),
             store_writes: Counter::default(),
@@ -198,6 +254,9 @@ impl Metrics {
         registry.register("batch_fill_ratio", "Share of the token budget that a batch used", metrics.batch_fill.clone());
         registry.register("decisions", "Decisions by action", metrics.decisions.clone());
         registry.register("unscored", "Messages that were decided on without signals, by reason", metrics.unscored.clone());
+        registry.register("delivery_attempts", "Attempts at letters, by how they ended", metrics.attempts.clone());
+        registry.register("outbox", "Letters that wait or were given up, by destination", metrics.outbox.clone());
+        registry.register("destination_rests", "1 while nothing is sent to a destination since it failed", metrics.rests.clone());
         registry.register("store_queue_bytes", "Bytes that wait for the disk", metrics.store_queue_bytes.clone());
         registry.register("store_commits", "Commits, each one sync", metrics.store_commits.clone());
         registry.register("store_writes", "Writes that are durable", metrics.store_writes.clone());
@@ -210,6 +269,16 @@ impl Metrics {
         }
         for action in [Action::None, Action::Attempt, Action::Resolved, Action::HandOver] {
             drop(metrics.decisions.get_or_create(&DecisionLabels { action: action.as_str() }));
+        }
+        for kind in Kind::ALL {
+            let destination = kind.as_str();
+            for result in Attempted::ALL {
+                drop(metrics.attempts.get_or_create(&AttemptLabels { destination, result: result.as_str() }));
+            }
+            for state in ["pending", "dead"] {
+                drop(metrics.outbox.get_or_create(&OutboxLabels { destination, state }));
+            }
+            drop(metrics.rests.get_or_create(&DestinationLabels { destination }));
         }
         for reason in [Unscored::Failed, Unscored::Late] {
             drop(metrics.unscored.get_or_create(&UnscoredLabels { reason: reason.as_str() }));
@@ -233,6 +302,28 @@ impl Metrics {
     /// A message has no signals.
     pub fn unscored(&self, reason: Unscored) {
         self.unscored.get_or_create(&UnscoredLabels { reason: reason.as_str() }).inc();
+    }
+
+    /// An attempt at a letter ended.
+    pub fn attempted(&self, kind: Kind, attempted: Attempted) {
+        self.attempts.get_or_create(&AttemptLabels { destination: kind.as_str(), result: attempted.as_str() }).inc();
+    }
+
+    /// Whether nothing is sent to a destination for a while.
+    pub fn destination_rests(&self, kind: Kind, rests: bool) {
+        self.rests.get_or_create(&DestinationLabels { destination: kind.as_str() }).set(i64::from(rests));
+    }
+
+    /// What stands in the outbox; a destination that is not among these has nothing there.
+    pub fn outbox(&self, counts: &[LetterCounts]) {
+        for kind in Kind::ALL {
+            let destination = kind.as_str();
+            let found = counts.iter().find(|counts| counts.destination == destination);
+            let (pending, dead) = found.map_or((0, 0), |counts| (counts.pending, counts.dead));
+            for (state, count) in [("pending", pending), ("dead", dead)] {
+                self.outbox.get_or_create(&OutboxLabels { destination, state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// What the store did so far; counters follow it.

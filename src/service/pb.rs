@@ -7,5 +7,7 @@ tonic::include_proto!("baton.v1");
 /// The contract as descriptors, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/baton.v1.bin"));
 
+/// A client of `AdminService`.
+pub type Admins = admin_service_client::AdminServiceClient<tonic::transport::Channel>;
 /// A client of `ConversationService`.
 pub type Conversations = conversation_service_client::ConversationServiceClient<tonic::transport::Channel>;

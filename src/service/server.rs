@@ -23,6 +23,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::clock::{self, Stopwatch};
+use super::delivery::{Delivery, DeliverySettings};
 use super::events::{Event, emit};
 use super::grpc::admin::Admin;
 use super::grpc::conversation::Conversations;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub memory: Option<MemorySettings>,
     /// What goes beside the notes for helpdesks.
     pub notes: crate::handoff::note::Options,
+    /// How letters are sent; `None` where nobody is told of handoffs.
+    pub delivery: Option<Arc<DeliverySettings>>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
 }
@@ -176,6 +179,12 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     set_health(&health, &metrics, false).await;
     let (stop, stopped) = watch::channel(false);
     let (memory, decides) = open_memory(policy, &settings, &scheduler, &metrics).await?;
+    let delivery = match (&memory, &settings.delivery) {
+        (Some(memory), Some(delivery)) => {
+            Some(Delivery::start(memory, delivery, &metrics).map_err(|error| ServerError::new("the delivery does not start", error))?)
+        }
+        (_, None) | (None, _) => None,
+    };
     let metrics_address = match settings.metrics {
         Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), memory.clone(), stopped.clone()).await?),
         None => None,
@@ -227,7 +236,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     if let Some(memory) = &memory {
         tokio::spawn(sweep(Arc::clone(memory), stopped.clone()));
     }
-    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), metrics, health };
+    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), delivery, metrics, health };
     tokio::spawn(supervise(supervised, serving, stopped, settings.drain_timeout, sender));
     Ok(Running { address, metrics_address, scheduler, memory, stop, ended })
 }
@@ -267,7 +276,9 @@ async fn sweep(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
         }
         match memory.sweep(clock::wall()).await {
             Ok(swept) if swept == Swept::default() => {}
-            Ok(Swept { closed, deleted, customers_deleted }) => emit(&Event::Swept { closed, deleted, customers_deleted }),
+            Ok(Swept { closed, deleted, customers_deleted, letters_deleted }) => {
+                emit(&Event::Swept { closed, deleted, customers_deleted, letters_deleted });
+            }
             Err(error) => emit(&Event::StoreFailed { reason: &error.to_string() }),
         }
     }
@@ -277,6 +288,7 @@ async fn sweep(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
 struct Supervised {
     scheduler: Arc<Scheduler>,
     memory: Option<Arc<Memory>>,
+    delivery: Option<Delivery>,
     metrics: Arc<Metrics>,
     health: HealthReporter,
 }
@@ -285,7 +297,7 @@ type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Watches the workers while the server serves; drains when it is told to stop.
 async fn supervise(
-    Supervised { scheduler, memory, metrics, health }: Supervised,
+    Supervised { scheduler, memory, delivery, metrics, health }: Supervised,
     mut serving: Serving,
     mut stopped: watch::Receiver<bool>,
     drain_timeout: Duration,
@@ -318,6 +330,9 @@ async fn supervise(
     };
     let deadline = tokio::time::Instant::now() + drain_timeout;
     set_health(&health, &metrics, false).await;
+    if let Some(delivery) = &delivery {
+        delivery.stop();
+    }
     // A server without connections may end in the very moment in which it is told to stop; that is a drain all the same.
     if result.is_none() || *stopped.borrow() {
         emit(&Event::Draining);
@@ -339,6 +354,9 @@ async fn supervise(
     let stopped_in_time = tokio::time::timeout_at(deadline + WORKERS_GRACE, tokio::task::spawn_blocking(move || stopping.stop())).await;
     if stopped_in_time.is_err() {
         emit(&Event::DrainTimedOut);
+    }
+    if let Some(delivery) = delivery {
+        delivery.ended(deadline).await;
     }
     // What was taken is stored, however long that takes: a store that is not closed is only slower to open.
     if let Some(memory) = memory {
@@ -419,6 +437,10 @@ async fn serve_metrics(
         let headers = [(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
         if let Some(memory) = memory {
             metrics.store(memory.progress());
+            // A store that cannot be read tells the figures of before; that it cannot be read is told by whoever needs it.
+            if let Ok(counts) = memory.letter_counts().await {
+                metrics.outbox(&counts);
+            }
         }
         metrics.text().map(|text| (headers, text)).map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
     };

@@ -1,4 +1,4 @@
-//! What must not be lost: the rows of conversations and what is known of customers, in one folder, as one SQLite database.
+//! What must not be lost: the rows of conversations, what is known of customers, and what must still be told to others, in one folder, as one SQLite database.
 //!
 //! In goes a [`Write`], all of which becomes durable or nothing; its [`Pending`] answers once it is on the disk. Out come the same bytes. The store knows ids,
 //! places and times; inputs, answers and states mean nothing to it.
@@ -13,6 +13,7 @@
 //! | writes or bytes that wait ([`Limits`]) | [`StoreErrorKind::Full`], at once |
 //! | the disk, or [`Limits::file_bytes_max`] | [`StoreErrorKind::Unavailable`] to all of that commit, of which nothing is there; the next commit tries again |
 //! | connections for reading | the caller waits: call readings on a thread that may block |
+//! | letters that wait ([`NewLetter::pending_max`]) | the next one is dead from its beginning |
 //! | the log | at 64 MiB readers wait until it is written back |
 //!
 //! A write must follow what is stored, by ordinal and by sequence; one that does not is a [`StoreErrorKind::Conflict`] and changes nothing. A folder in use is
@@ -26,6 +27,7 @@
 mod apply;
 mod error;
 mod folder;
+mod outbox;
 mod reader;
 mod record;
 mod schema;
@@ -44,6 +46,7 @@ use tokio::sync::oneshot;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::folder::DATABASE;
+pub use self::outbox::{Letter, LetterChange, LetterCounts, LetterState, NewLetter, OutboxWrite, Resend, Resent};
 pub use self::record::{
     ConversationWrite, Counts, CustomerWrite, Erased, Message, Progress, Resumed, Row, Status, StoredConversation, StoredCustomer,
     StoredRow, Write,
@@ -157,6 +160,16 @@ impl Store {
         self.ask(|answer| Job::Erase(customers, answer))
     }
 
+    /// Deletes letters that were delivered or given up before a time, up to a bound; gives how many. To be called until that is none.
+    pub fn delete_letters(&self, before: Timestamp) -> Result<Pending<u64>, StoreError> {
+        self.ask(|answer| Job::DeleteLetters(before, answer))
+    }
+
+    /// Puts letters back, to be tried from now on.
+    pub fn resend(&self, which: Resend, at: Timestamp) -> Result<Pending<Resent>, StoreError> {
+        self.ask(|answer| Job::Resend(which, at, answer))
+    }
+
     fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<Pending<T>, StoreError> {
         let (answer, pending) = oneshot::channel();
         self.queue.push(job(answer))?;
@@ -206,6 +219,27 @@ impl Store {
     /// At most so many conversations of a customer, the latest first.
     pub fn customer_conversations(&self, id: &Id, limit: usize) -> Result<Vec<Id>, StoreError> {
         self.readers.read(|connection| reader::customer_conversations(connection, id, limit))
+    }
+
+    /// At most so many pending letters of a destination whose time has come, the longest due first, and when the next one's comes.
+    pub fn due_letters(&self, destination: &str, now: Timestamp, limit: usize) -> Result<(Vec<Letter>, Option<Timestamp>), StoreError> {
+        self.readers.read(|connection| outbox::due(connection, destination, now, limit))
+    }
+
+    /// At most so many letters that are not delivered, in the order in which they were decided, after a place; from the first after 0.
+    pub fn open_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, StoreError> {
+        self.readers.read(|connection| outbox::open(connection, after, limit))
+    }
+
+    /// How many letters wait and were given up, by destination.
+    pub fn letter_counts(&self) -> Result<Vec<LetterCounts>, StoreError> {
+        self.readers.read(outbox::counts)
+    }
+
+    /// All letters of a folder that are not delivered, read beside the process that perhaps serves it.
+    pub fn letters_beside(folder: &Path) -> Result<Vec<Letter>, StoreError> {
+        let Some(connection) = schema::open_beside(&folder.join(DATABASE))? else { return Ok(Vec::new()) };
+        outbox::open(&connection, 0, usize::MAX).map_err(|error| StoreError::sqlite("the outbox cannot be read", error))
     }
 
     /// How much is stored.

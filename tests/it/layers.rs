@@ -72,6 +72,9 @@ fn libraries_stay_in_their_folders() {
         ("frostem::", "handoff"),
         ("minijinja::", "handoff"),
         ("tonic::", "service"),
+        ("reqwest::", "service"),
+        ("rustls::", "service"),
+        ("hmac::", "service"),
         ("prometheus_client::", "service"),
     ] {
         for (layer, _) in LAYERS.iter().filter(|(layer, _)| *layer != home) {

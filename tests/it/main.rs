@@ -4,6 +4,7 @@
 mod commands;
 mod crash;
 mod decisions;
+mod delivery;
 mod layers;
 mod malformed_input;
 mod malformed_package;

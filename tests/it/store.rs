@@ -12,8 +12,8 @@ use baton::handoff::receipt::Digest;
 use baton::message::Id;
 use baton::random::Random;
 use baton::service::store::{
-    ACTIVITY_PRECISION, ConversationWrite, CustomerWrite, Erased, Limits, Message, Row, Status, Store, StoreError, StoreErrorKind,
-    StoredRow, Write,
+    ACTIVITY_PRECISION, ConversationWrite, CustomerWrite, Erased, Letter, LetterChange, LetterState, Limits, Message, NewLetter,
+    OutboxWrite, Resend, Row, Status, Store, StoreError, StoreErrorKind, StoredRow, Write,
 };
 use baton::time::Timestamp;
 use rusqlite::Connection;
@@ -138,7 +138,7 @@ fn what_was_answered_is_there_after_a_shutdown_and_after_a_crash() {
         satisfaction: Some(4),
         ..ConversationWrite::new(id("c"))
     };
-    append(&store, Write { conversation: Some(last), customer: Some(change("ada", 1)) }).unwrap();
+    append(&store, Write { conversation: Some(last), customer: Some(change("ada", 1)), ..Write::default() }).unwrap();
     append(&store, CustomerWrite { snapshot: Some(b"known".to_vec()), ..change("ada", 2) }).unwrap();
     append(&store, change("ada", 3)).unwrap();
     let check = |store: &Store| {
@@ -204,7 +204,7 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
     let store = open(place.path());
     append(&store, of("c", message("c", 1, 1))).unwrap();
     append(&store, change("ada", 1)).unwrap();
-    let other = |write: ConversationWrite, customer| Write { conversation: Some(write), customer: Some(customer) };
+    let other = |write: ConversationWrite, customer| Write { conversation: Some(write), customer: Some(customer), ..Write::default() };
     each_case(
         [
             ("the same ordinal again", (Write::from(of("c", row("c", 1))), "ordinal: found 1, expected 2")),
@@ -333,8 +333,120 @@ fn the_store_of_a_newer_program_is_refused() {
     let before = content(place.path());
     let error = refusal(place.path());
     assert_eq!(error.kind(), StoreErrorKind::Newer);
-    assert!(error.to_string().ends_with("found version 99, this program knows versions up to 1"), "{error}");
+    assert!(error.to_string().ends_with("found version 99, this program knows versions up to 2"), "{error}");
     assert_eq!(content(place.path()), before);
+}
+
+#[test]
+fn a_store_without_an_outbox_gets_one() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path());
+    append(&store, of("c", row("c", 1))).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let database = Connection::open(place.path().join("baton.db")).unwrap();
+    database.execute_batch("DROP TABLE outbox; DROP TABLE tickets; PRAGMA user_version = 1;").unwrap();
+    drop(database);
+    assert_eq!(Store::letters_beside(place.path()).unwrap(), []);
+    let store = open(place.path());
+    assert_eq!(is_whole(&store, "c"), 1);
+    append(&store, ConversationWrite { letters: vec![letter("c", 2, "here")], ..of("c", row("c", 2)) }).unwrap();
+    assert_eq!(Store::letters_beside(place.path()).unwrap().len(), 1);
+}
+
+fn letter(conversation: &str, ordinal: u64, destination: &str) -> NewLetter {
+    NewLetter { key: format!("{conversation}-{ordinal}-{destination}"), destination: destination.to_owned(), pending_max: 100 }
+}
+
+fn changed(letter: &Letter, change: LetterChange) -> OutboxWrite {
+    OutboxWrite::Letter { number: letter.number, key: letter.key.clone(), change }
+}
+
+fn keys(letters: &[Letter]) -> Vec<&str> {
+    letters.iter().map(|letter| letter.key.as_str()).collect()
+}
+
+#[test]
+fn letters_come_with_their_row_and_go_when_their_time_has_come() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path());
+    let with = |name: &str, ordinal, destinations: &[&str]| ConversationWrite {
+        letters: destinations.iter().map(|destination| letter(name, ordinal, destination)).collect(),
+        ..of(name, row(name, ordinal))
+    };
+    append(&store, with("a", 1, &["here", "there"])).unwrap();
+    append(&store, with("b", 1, &["here"])).unwrap();
+    assert_eq!(append(&store, with("a", 3, &["here"])).unwrap_err().kind(), StoreErrorKind::Conflict);
+    assert_eq!(keys(&store.open_letters(0, 9).unwrap()), ["a-1-here", "a-1-there", "b-1-here"], "a refused row brings nothing");
+    let late = at(1 << 40);
+    let (due, next) = store.due_letters("here", late, 9).unwrap();
+    assert_eq!((keys(&due), next), (vec!["a-1-here", "b-1-here"], None));
+    assert_eq!((due[0].state, due[0].attempts, due[0].content.clone()), (LetterState::Pending, 0, None));
+
+    // A change is of the letter that was read, or of none.
+    let (a, b) = (&due[0], &due[1]);
+    let rendered = |ticket: Option<&str>| LetterChange::Rendered { ticket: ticket.map(str::to_owned), content: b"sent".to_vec() };
+    append(&store, changed(a, rendered(None))).unwrap();
+    let link = |name: &str, ticket: &str| OutboxWrite::Link { conversation: id(name), ticket: ticket.to_owned(), at: at(5) };
+    append(&store, link("b", "7")).unwrap();
+    assert_eq!(append(&store, changed(b, rendered(None))).unwrap_err().kind(), StoreErrorKind::Conflict, "another ticket was linked");
+    append(&store, changed(b, rendered(Some("7")))).unwrap();
+    let postponed = LetterChange::Postponed { attempts: 1, next_at: late.plus(Duration::from_secs(9)), reason: "later".to_owned() };
+    append(&store, changed(b, postponed)).unwrap();
+    let (due, next) = store.due_letters("here", late, 9).unwrap();
+    assert_eq!((keys(&due), next), (vec!["a-1-here"], Some(late.plus(Duration::from_secs(9)))));
+    assert_eq!(due[0].content.as_deref(), Some(&b"sent"[..]));
+    append(&store, changed(a, LetterChange::Delivered { at: at(10) })).unwrap();
+    for change in [LetterChange::Delivered { at: at(10) }, LetterChange::Removed, LetterChange::Progressed { done: 1 }] {
+        assert_eq!(append(&store, changed(a, change)).unwrap_err().kind(), StoreErrorKind::Conflict, "it is not pending");
+    }
+    let other = Letter { key: "another".to_owned(), ..b.clone() };
+    assert_eq!(append(&store, changed(&other, LetterChange::Removed)).unwrap_err().kind(), StoreErrorKind::Conflict);
+
+    // Dead ones come back: all, by key, or with a ticket.
+    append(&store, changed(b, LetterChange::Died { attempts: 2, at: at(10), reason: "no".to_owned() })).unwrap();
+    let there = store.open_letters(0, 9).unwrap().into_iter().find(|letter| letter.destination == "there").unwrap();
+    append(&store, changed(&there, LetterChange::Unaddressed { ticket: None, at: at(11), reason: "where".to_owned() })).unwrap();
+    let counts: Vec<_> = store.letter_counts().unwrap().into_iter().map(|c| (c.destination, c.pending, c.dead)).collect();
+    assert_eq!(counts, [("here".to_owned(), 0, 1), ("there".to_owned(), 0, 1)]);
+    append(&store, link("a", "8")).unwrap();
+    let there = store.due_letters("there", at(5), 9).unwrap().0.pop().unwrap();
+    assert_eq!((there.attempts, there.since, there.reason, there.ticket.as_deref()), (0, at(5), None, Some("8")));
+    let resent = store.resend(Resend::Keys(vec!["b-1-here".to_owned(), "a-1-here".to_owned()]), at(20)).unwrap().wait().unwrap();
+    assert_eq!((resent.letters, resent.unknown), (1, vec!["a-1-here".to_owned()]), "what was delivered stays so");
+    let back = store.due_letters("here", at(20), 9).unwrap().0.pop().unwrap();
+    assert_eq!((back.key.as_str(), back.attempts, back.content.as_deref()), ("b-1-here", 0, Some(&b"sent"[..])));
+    assert_eq!(store.resend(Resend::AllDead, at(20)).unwrap().wait().unwrap().letters, 0);
+
+    // Marks and dead letters go by age, the others do not.
+    assert_eq!(store.delete_letters(at(10)).unwrap().wait().unwrap(), 0);
+    assert_eq!(store.delete_letters(at(11)).unwrap().wait().unwrap(), 1, "the delivered one");
+    assert_eq!(store.delete_letters(late).unwrap().wait().unwrap(), 0);
+    assert_eq!(keys(&Store::letters_beside(place.path()).unwrap()), ["a-1-there", "b-1-here"]);
+}
+
+#[test]
+fn letters_and_tickets_go_with_their_conversation() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path());
+    for name in ["erased", "deleted", "kept"] {
+        let letters = vec![letter(name, 1, "here")];
+        append(&store, ConversationWrite { letters, customer: Some(id(format!("u-{name}"))), ..of(name, row(name, 1)) }).unwrap();
+        append(&store, OutboxWrite::Link { conversation: id(name), ticket: "7".to_owned(), at: at(1) }).unwrap();
+    }
+    store.erase(vec![id("u-erased")]).unwrap().wait().unwrap();
+    let status = Some(Status::Closed { at: at(1), outcome: "resolved".to_owned() });
+    append(&store, ConversationWrite { status, ..ConversationWrite::new(id("deleted")) }).unwrap();
+    assert_eq!(store.delete_closed(at(2)).unwrap().wait().unwrap(), 1);
+    assert_eq!(keys(&store.open_letters(0, 9).unwrap()), ["kept-1-here"]);
+    for name in ["erased", "deleted", "nobody"] {
+        let link = OutboxWrite::Link { conversation: id(name), ticket: "8".to_owned(), at: at(1) };
+        assert_eq!(append(&store, link).unwrap_err().kind(), StoreErrorKind::Conflict, "{name}");
+    }
+    store.close().unwrap();
+    let database = Connection::open(place.path().join("baton.db")).unwrap();
+    let tickets: i64 = database.query_row("SELECT count(*) FROM tickets", [], |row| row.get(0)).unwrap();
+    assert_eq!(tickets, 1);
 }
 
 #[test]
@@ -479,7 +591,9 @@ fn what_is_old_is_deleted_in_bounded_steps() {
         let name = format!("c-{n}");
         let status = n.is_multiple_of(2).then(|| Status::Closed { at: at(1_000 + n), outcome: "resolved".to_owned() });
         let first = ConversationWrite { customer: Some(id(format!("u-{n}"))), ..of(&name, row(&name, 1)) };
-        pending.push(store.append(Write { conversation: Some(first), customer: Some(change(&format!("u-{n}"), 1)) }).unwrap());
+        pending.push(
+            store.append(Write { conversation: Some(first), customer: Some(change(&format!("u-{n}"), 1)), ..Write::default() }).unwrap(),
+        );
         (2..=30).for_each(|ordinal| pending.push(store.append(of(&name, row(&name, ordinal))).unwrap()));
         pending
             .push(store.append(ConversationWrite { status, snapshot: Some(b"s".to_vec()), ..ConversationWrite::new(id(name)) }).unwrap());
@@ -533,7 +647,7 @@ fn an_erased_customer_is_in_no_file() {
         let snapshot = n.is_multiple_of(5).then(|| text.repeat(20).into_bytes());
         let conversation = ConversationWrite { customer: Some(id(format!("u-{word}"))), snapshot: snapshot.clone(), ..of(&name, row) };
         let customer = CustomerWrite { id: id(format!("u-{word}")), ordinal: n + 1, at: at(1), change: text.into(), snapshot };
-        append(store, Write { conversation: Some(conversation), customer: Some(customer) }).unwrap();
+        append(store, Write { conversation: Some(conversation), customer: Some(customer), ..Write::default() }).unwrap();
     };
     for n in 0..300 {
         write("one", PLANTED, n, &store);

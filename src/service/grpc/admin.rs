@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::conversation::{memory, told};
+use crate::service::convert::outbox as convert;
 use crate::service::events::{Event, emit};
 use crate::service::memory::{Memory, MemoryError, Reloaded};
 use crate::service::metrics::{Metrics, Rpc};
@@ -50,5 +51,24 @@ impl AdminService for Admin {
                 scenarios: reloaded.scenarios as u64,
             })
         })
+    }
+
+    async fn list_outbox(&self, request: Request<pb::ListOutboxRequest>) -> Result<Response<pb::ListOutboxResponse>, Status> {
+        let listed = async {
+            let memory = memory(self.memory.as_ref())?;
+            let request = request.into_inner();
+            let letters = memory.open_letters(request.after, convert::letters_max(request.letters_max)).await?;
+            Ok(Response::new(pb::ListOutboxResponse { letters: letters.iter().map(convert::letter).collect() }))
+        };
+        told(&self.metrics, Rpc::ListOutbox, listed.await)
+    }
+
+    async fn resend_outbox(&self, request: Request<pb::ResendOutboxRequest>) -> Result<Response<pb::ResendOutboxResponse>, Status> {
+        let resent = async {
+            let memory = memory(self.memory.as_ref())?;
+            let resent = memory.resend(convert::resend(request.into_inner())?).await?;
+            Ok(Response::new(pb::ResendOutboxResponse { letters: resent.letters, unknown_keys: resent.unknown }))
+        };
+        told(&self.metrics, Rpc::ResendOutbox, resent.await)
     }
 }

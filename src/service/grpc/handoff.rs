@@ -68,4 +68,14 @@ impl HandoffService for Handoffs {
         };
         told(&self.metrics, Rpc::RenderMessage, message.await)
     }
+
+    async fn link_ticket(&self, request: Request<pb::LinkTicketRequest>) -> Result<Response<pb::LinkTicketResponse>, Status> {
+        let linked = async {
+            let memory = memory(self.memory.as_ref())?;
+            let request = request.into_inner();
+            memory.link_ticket(&id(request.conversation_id, "conversation_id")?, &request.ticket_id).await?;
+            Ok(Response::new(pb::LinkTicketResponse {}))
+        };
+        told(&self.metrics, Rpc::LinkTicket, linked.await)
+    }
 }

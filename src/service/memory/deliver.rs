@@ -7,7 +7,7 @@ use super::record::{Answer, Changed, Key, Request, StoredInput, encode, text_dig
 use super::talk::{Talk, answered};
 use super::{
     Answered, Current, MESSAGES_MAX, Memory, MemoryError, Observe, Outcome, PastContact, PutFacts, RecordEvent, Row, SNAPSHOT_EVERY,
-    Status, before, erased, not_found,
+    Status, Woken, before, erased, not_found,
 };
 use crate::handoff::conversation::Conversation;
 use crate::handoff::customer::{Contact, Customer, Event};
@@ -380,7 +380,7 @@ impl Memory {
                 let mut known = customer_place.take().ok_or(MemoryError::Internal("a place is empty"))?;
                 let contact = contact(&talk.conversation, &self.current(), outcome.resolved());
                 let change = known.change(customer, vec![Changed::Contacts(vec![contact])], None, now);
-                self.store.append(Write { conversation: Some(part), customer: Some(change) })?.await?;
+                self.store.append(Write { conversation: Some(part), customer: Some(change), ..Write::default() })?.await?;
                 *customer_place = Some(known);
             }
         }
@@ -514,9 +514,14 @@ impl Memory {
             customer: newly_known,
             status: happening.opens.then_some(Status::Open),
             satisfaction: None,
+            letters: self.outbox.letters(&talk.conversation.id, ordinal, &answer.decision),
             id: talk.conversation.id.clone(),
         };
-        self.store.append(Write { conversation: Some(part), customer: change })?.await?;
+        let has_letters = !part.letters.is_empty();
+        self.store.append(Write { conversation: Some(part), customer: change, ..Write::default() })?.await?;
+        if has_letters {
+            self.outbox.wake(Woken::ByLetter);
+        }
         self.metrics.decided(answer.decision.action);
         if let Some(mut place) = customer_place {
             *place = known;

@@ -50,7 +50,7 @@ impl MemoryError {
     }
 
     /// Whether the cached state was stale: once more from the store.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::Conflict)
     }
 }

@@ -1,4 +1,4 @@
-//! What time does to conversations: idle ones are closed, old ones deleted.
+//! What time does to conversations: idle ones are closed, old ones deleted; and letters that ended.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub struct Swept {
     pub deleted: u64,
     /// Customers who were deleted.
     pub customers_deleted: u64,
+    /// Letters that were deleted: dead ones, and marks of delivered ones.
+    pub letters_deleted: u64,
 }
 
 impl Memory {
@@ -55,6 +57,8 @@ impl Memory {
                 self.customers.forget(|_, _| true).await;
             }
         }
+        let before = now.minus(self.settings.outbox.kept);
+        swept.letters_deleted = drain(|| self.store.delete_letters(before)).await?;
         Ok(swept)
     }
 }

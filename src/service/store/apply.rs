@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
 
 use super::error::StoreError;
+use super::outbox;
 use super::record::{ConversationWrite, CustomerWrite, Erased, Status, Write};
 use crate::message::Id;
 use crate::time::Timestamp;
@@ -82,8 +83,15 @@ pub(super) fn write(transaction: &Transaction<'_>, known: &mut Known, write: &Wr
         Some(part) => Some((part, check_conversation(transaction, known, part)?)),
         None => None,
     };
-    if let Some(part) = &write.customer {
-        let found = check_customer(transaction, part)?;
+    let customer = match &write.customer {
+        Some(part) => Some((part, check_customer(transaction, part)?)),
+        None => None,
+    };
+    // The last part that may be refused, and then it makes nothing.
+    if let Some(part) = &write.outbox {
+        outbox::write(transaction, part)?;
+    }
+    if let Some((part, found)) = customer {
         write_customer(transaction, part, found)?;
     }
     if let Some((part, found)) = conversation {
@@ -193,6 +201,7 @@ fn write_conversation(connection: &Connection, part: &ConversationWrite, mut fou
             row.input,
             row.text,
         ])?;
+        outbox::insert(connection, number, found.inputs, row.at, &part.letters)?;
         if row.activity && row.at.millis() >= found.active.saturating_add(ACTIVITY_MS) {
             let mut note = connection.prepare_cached("UPDATE conversations SET active = ?2 WHERE number = ?1")?;
             note.execute(params![number, row.at.millis()])?;
@@ -280,6 +289,8 @@ pub(super) fn delete_closed(transaction: &Transaction<'_>, before: Timestamp) ->
         for delete in [
             "DELETE FROM journal WHERE conversation = ?1",
             "DELETE FROM snapshots WHERE conversation = ?1",
+            "DELETE FROM outbox WHERE conversation = ?1",
+            "DELETE FROM tickets WHERE conversation = ?1",
             "DELETE FROM conversations WHERE number = ?1",
         ] {
             transaction.prepare_cached(delete)?.execute([number])?;
@@ -325,7 +336,9 @@ pub(super) fn erase(transaction: &Transaction<'_>, customers: &[Id]) -> rusqlite
             "UPDATE journal SET message = NULL, text_digest = NULL, answer = x'', input = x'', text = NULL WHERE conversation IN ({theirs})"
         );
         erased.rows += transaction.prepare_cached(&bare)?.execute([number])? as u64;
-        transaction.prepare_cached(&format!("DELETE FROM snapshots WHERE conversation IN ({theirs})"))?.execute([number])?;
+        for table in ["snapshots", "outbox", "tickets"] {
+            transaction.prepare_cached(&format!("DELETE FROM {table} WHERE conversation IN ({theirs})"))?.execute([number])?;
+        }
         let mut set = transaction.prepare_cached("UPDATE conversations SET erased = 1, customer = NULL WHERE customer = ?1")?;
         erased.conversations += set.execute([number])? as u64;
         delete_customer(transaction, number)?;

@@ -216,14 +216,14 @@ fn unreadable(column: usize, what: Type, error: impl Into<Box<dyn std::error::Er
     rusqlite::Error::FromSqlConversionFailure(column, what, error.into())
 }
 
-fn id_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Id> {
+pub(super) fn id_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Id> {
     Id::new(row.get::<_, String>(column)?).map_err(|fault| unreadable(column, Type::Text, fault))
 }
 
-fn time(millis: i64, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(millis: i64, column: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::try_from(millis).map_err(|fault| unreadable(column, Type::Integer, fault))
 }
 
-fn number(number: i64, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(number: i64, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(number).map_err(|fault| unreadable(column, Type::Integer, fault))
 }

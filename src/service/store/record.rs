@@ -1,5 +1,6 @@
 //! What goes into the store and comes out of it. Plain values; inputs, answers and states are bytes that mean nothing here.
 
+use super::outbox::{NewLetter, OutboxWrite};
 use crate::message::Id;
 use crate::time::Timestamp;
 
@@ -10,6 +11,8 @@ pub struct Write {
     pub conversation: Option<ConversationWrite>,
     /// What changes of a customer.
     pub customer: Option<CustomerWrite>,
+    /// What changes of the outbox.
+    pub outbox: Option<OutboxWrite>,
 }
 
 /// What changes of a conversation. The first row makes it.
@@ -27,18 +30,20 @@ pub struct ConversationWrite {
     pub status: Option<Status>,
     /// What the customer gave it; stays where this is absent.
     pub satisfaction: Option<u32>,
+    /// What the row brings to the outbox; nothing where there is no row.
+    pub letters: Vec<NewLetter>,
 }
 
 impl ConversationWrite {
     /// That nothing changes.
     pub fn new(id: Id) -> Self {
-        Self { id, row: None, snapshot: None, customer: None, status: None, satisfaction: None }
+        Self { id, row: None, snapshot: None, customer: None, status: None, satisfaction: None, letters: Vec::new() }
     }
 }
 
 impl From<ConversationWrite> for Write {
     fn from(conversation: ConversationWrite) -> Self {
-        Self { conversation: Some(conversation), customer: None }
+        Self { conversation: Some(conversation), ..Self::default() }
     }
 }
 
@@ -91,7 +96,13 @@ pub struct CustomerWrite {
 
 impl From<CustomerWrite> for Write {
     fn from(customer: CustomerWrite) -> Self {
-        Self { conversation: None, customer: Some(customer) }
+        Self { customer: Some(customer), ..Self::default() }
+    }
+}
+
+impl From<OutboxWrite> for Write {
+    fn from(outbox: OutboxWrite) -> Self {
+        Self { outbox: Some(outbox), ..Self::default() }
     }
 }
 
@@ -114,8 +125,11 @@ impl Write {
     pub(super) fn bytes(&self) -> usize {
         let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let row = |row: &Row| row.input.len() + row.answer.len() + row.text.as_ref().map_or(0, String::len) + ROW_BYTES;
-        let conversation = self.conversation.as_ref().map_or(0, |part| part.row.as_ref().map_or(0, row) + of(&part.snapshot));
-        conversation + self.customer.as_ref().map_or(0, |part| part.change.len() + of(&part.snapshot) + ROW_BYTES)
+        let letters = |part: &ConversationWrite| part.letters.len() * ROW_BYTES;
+        let conversation =
+            self.conversation.as_ref().map_or(0, |part| part.row.as_ref().map_or(0, row) + of(&part.snapshot) + letters(part));
+        let outbox = self.outbox.as_ref().map_or(0, OutboxWrite::bytes);
+        conversation + outbox + self.customer.as_ref().map_or(0, |part| part.change.len() + of(&part.snapshot) + ROW_BYTES)
     }
 }
 

@@ -7,6 +7,8 @@
 //! | `conversations`, `customers` | number ↔ the caller's id, and what is known beside the rows | the unique index on the id is the only one on random values: an id is all that a caller has. Everything else names numbers, which are small and grow |
 //! | `snapshots`, `customer_snapshots` | the latest state only | replaced in place |
 //! | `customer_changes` | what came after the snapshot | a snapshot takes those before it away |
+//! | `outbox` | letters to others until they are delivered, and marks of those for a while | in the same file, so that a letter is durable with the row that decided it, or neither |
+//! | `tickets` | what a helpdesk calls a conversation, where it was said | no input to a decision, so it is no row of the journal |
 //! | `scrub` | a row while erased bytes may still be in a file | an erasure that a crash interrupts is finished at the next start |
 //!
 //! Nothing of a conversation is rewritten for each row: its count is that of its last row, and its activity is noted by the minute.
@@ -27,14 +29,15 @@ const APPLICATION_ID: i32 = 0x4241_544e;
 const PAGE_BYTES: u64 = 4096;
 /// Pages of the log after which it is written back into the database: 16 MiB. SQLite's own 1,000 stalls four times as many commits.
 const CHECKPOINT_PAGES: i64 = 4096;
-/// Statements that a connection keeps prepared; there are about twenty.
-const STATEMENTS: usize = 48;
+/// Statements that a connection keeps prepared; there are about forty.
+const STATEMENTS: usize = 64;
 /// KiB of pages that a connection keeps.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Each brings a store from the version of its place to the next.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE customers (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, active INTEGER NOT NULL) STRICT;
 CREATE INDEX customers_active ON customers (active);
 CREATE TABLE customer_changes (
@@ -55,10 +58,26 @@ CREATE TABLE journal (
 ) STRICT;
 CREATE UNIQUE INDEX journal_order ON journal (conversation, ordinal);
 CREATE TABLE scrub (since INTEGER NOT NULL) STRICT;
-"];
+",
+    "
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL, conversation INTEGER NOT NULL, ordinal INTEGER NOT NULL, destination TEXT NOT NULL,
+    state INTEGER NOT NULL, born INTEGER NOT NULL, since INTEGER NOT NULL, changed INTEGER NOT NULL, next_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, reason TEXT, content BLOB
+) STRICT;
+CREATE UNIQUE INDEX outbox_order ON outbox (conversation, ordinal, destination);
+CREATE INDEX outbox_pending ON outbox (destination, next_at) WHERE state = 0;
+CREATE INDEX outbox_ended ON outbox (changed) WHERE state != 0;
+CREATE INDEX outbox_dead ON outbox (destination) WHERE state >= 2;
+CREATE TABLE tickets (conversation INTEGER PRIMARY KEY, ticket TEXT NOT NULL) STRICT;
+",
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The first version with an outbox.
+const VERSION_OF_OUTBOX: i64 = 2;
 
 /// Opens the database for writing: makes it where the folder is empty, refuses it where it is not as it should be, and brings it up to date.
 pub(super) fn open(folder: &Folder, limits: &Limits) -> Result<Connection, StoreError> {
@@ -105,6 +124,15 @@ pub(super) fn open_reader(folder: &Folder) -> Result<Connection, StoreError> {
     open().map_err(|error| StoreError::sqlite("the store cannot be opened for reading", error))
 }
 
+/// Opens the database of a folder that perhaps another process serves, to read and nothing else; `None` where a program wrote it that had no outbox.
+pub(super) fn open_beside(database: &Path) -> Result<Option<Connection>, StoreError> {
+    let name = database.display();
+    let doing = |error| StoreError::sqlite(&format!("{name}: the store cannot be read"), error);
+    let connection = read_only(database).map_err(doing)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(doing)?;
+    known_version(&connection, database).map(|version| (version >= VERSION_OF_OUTBOX).then_some(connection))
+}
+
 fn read_only(database: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
@@ -136,20 +164,28 @@ fn inspect(folder: &Folder) -> Result<(), StoreError> {
     check_log(folder)?;
     let connection = read_only(&database).map_err(doing)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(doing)?;
-    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(doing)?;
-    if application != APPLICATION_ID {
-        return Err(StoreError::damaged(format!("{name}: this is no store of Baton")));
-    }
-    let version = version(&connection).map_err(doing)?;
-    if version > VERSION {
-        let what = format!("{name}: found version {version}, this program knows versions up to {VERSION}");
-        return Err(StoreError::new(StoreErrorKind::Newer, what));
-    }
+    known_version(&connection, &database)?;
     if folder.is_clean() {
         return Ok(());
     }
     let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(doing)?;
     if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(format!("{name}: the store is damaged"))) }
+}
+
+/// The version of a database of ours that this program knows.
+fn known_version(connection: &Connection, database: &Path) -> Result<i64, StoreError> {
+    let name = database.display();
+    let doing = |error| StoreError::sqlite(&format!("{name}: the store cannot be read"), error);
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(doing)?;
+    if application != APPLICATION_ID {
+        return Err(StoreError::damaged(format!("{name}: this is no store of Baton")));
+    }
+    let version = version(connection).map_err(doing)?;
+    if version > VERSION {
+        let what = format!("{name}: found version {version}, this program knows versions up to {VERSION}");
+        return Err(StoreError::new(StoreErrorKind::Newer, what));
+    }
+    Ok(version)
 }
 
 /// SQLite takes a log that does not begin like one for an empty one, and its rows for lost. One that a crash left before its first sync is all zeros.

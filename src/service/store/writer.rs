@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::Limits;
 use super::apply::{self, Known, Stop};
 use super::error::{StoreError, StoreErrorKind};
+use super::outbox::{self, Resend, Resent};
 use super::reader::Readers;
 use super::record::{Erased, Progress, Write};
 use crate::message::Id;
@@ -29,6 +30,8 @@ pub(super) enum Job {
     Write(Box<Write>, Answer<()>),
     DeleteClosed(Timestamp, Answer<u64>),
     DeleteCustomers(Timestamp, Answer<u64>),
+    DeleteLetters(Timestamp, Answer<u64>),
+    Resend(Resend, Timestamp, Answer<Resent>),
     Erase(Vec<Id>, Answer<Erased>),
 }
 
@@ -36,7 +39,7 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Write(write, _) => write.bytes(),
-            Self::DeleteClosed(..) | Self::DeleteCustomers(..) | Self::Erase(..) => 0,
+            Self::DeleteClosed(..) | Self::DeleteCustomers(..) | Self::DeleteLetters(..) | Self::Resend(..) | Self::Erase(..) => 0,
         }
     }
 }
@@ -204,6 +207,10 @@ impl Writer {
                 Taken::Other(Job::DeleteCustomers(before, answer)) => {
                     self.alone(answer, |transaction| apply::delete_customers(transaction, before));
                 }
+                Taken::Other(Job::DeleteLetters(before, answer)) => {
+                    self.alone(answer, |transaction| outbox::delete_ended(transaction, before));
+                }
+                Taken::Other(Job::Resend(which, at, answer)) => self.alone(answer, |transaction| outbox::resend(transaction, &which, at)),
                 Taken::Other(Job::Erase(customers, answer)) => send(answer, self.erase(&customers)),
                 Taken::Other(Job::Write(write, answer)) => self.commit(Batch { writes: vec![*write], answers: vec![answer] }),
             }
@@ -235,7 +242,7 @@ impl Writer {
     fn alone<T>(&mut self, answer: Answer<T>, run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) {
         let result = in_transaction(&mut self.connection, run);
         self.known.forget();
-        send(answer, result.map_err(|error| StoreError::sqlite("nothing could be deleted", error)));
+        send(answer, result.map_err(|error| StoreError::sqlite("nothing could be changed", error)));
     }
 
     fn erase(&mut self, customers: &[Id]) -> Result<Erased, StoreError> {
