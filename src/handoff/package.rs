@@ -312,7 +312,7 @@ fn quote(policy: &Policy, message: u32, category: &str, story: &Story) -> Option
 
 /// The beginning of a text, with a mark where it was cut.
 fn first_words(text: &str, most: usize) -> String {
-    let words: Vec<&str> = text.split(' ').collect();
+    let words: Vec<&str> = text.split_whitespace().take(most.saturating_add(1)).collect();
     if words.len() <= most {
         return text.to_owned();
     }

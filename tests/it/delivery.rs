@@ -1002,7 +1002,7 @@ async fn an_authority_of_the_site_is_believed_where_its_file_says_so() {
     let issuer = rcgen::Issuer::new(authority, key);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let ring = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
     let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
     let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();

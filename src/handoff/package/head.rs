@@ -64,10 +64,11 @@ fn within(package: &Package, room: Room) -> Vec<(&'static str, String)> {
 
 /// Takes words from the longest line until the head is short enough.
 fn shorten(lines: &mut [(&'static str, String)]) {
+    lines.iter_mut().for_each(|(_, text)| *text = first_words(text, HEAD_WORDS_MAX));
     loop {
         let total = total(lines);
         let Some((_, longest)) = lines.iter_mut().max_by_key(|(_, text)| count(text)).filter(|_| total > HEAD_WORDS_MAX) else { return };
-        let keep = count(longest).saturating_sub(1).max(3);
+        let keep = count(longest).saturating_sub(1).max(1);
         *longest = first_words(longest.trim_end_matches('\u{2026}'), keep);
     }
 }
@@ -110,4 +111,19 @@ fn tried(package: &Package, words: usize) -> String {
     let latest: Vec<String> =
         latest.map(|solution| format!("{} ({})", first_words(&what(&solution.what), words), solution.result())).collect();
     if latest.is_empty() { "nothing yet".to_owned() } else { latest.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_words_are_apart_by_the_lines_become_short() {
+        for apart in [" ", "\n", "\u{3000}", "\u{2028}\t"] {
+            let mut lines =
+                vec![("Who", ["word"; 10_000].join(apart)), ("What", ["\u{2026}"; 300].join(apart)), ("Why", "a".repeat(100_000))];
+            shorten(&mut lines);
+            assert!(total(&lines) <= HEAD_WORDS_MAX, "{apart:?}: {}", total(&lines));
+        }
+    }
 }
