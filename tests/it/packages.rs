@@ -248,6 +248,7 @@ fn hostile_text_stays_text() {
         "# Big heading **bold** `code` my parcel is lost",
         "my \u{202e}redro\u{202c} is\u{200b} late\u{feff}",
         "&lt;b&gt; my card was charged & nothing came",
+        "my order is late, see evil.com or www.evil.com or http://evil.com @here",
     ];
     for text in hostile {
         let package = of(&said(&[
@@ -256,7 +257,9 @@ fn hostile_text_stays_text() {
             ("customer", "no, let me talk to a human".to_owned()),
         ]));
         let markdown = render(&package, Form::Markdown);
-        for wrong in ["<script", "](http", "**bold**", "`code`", "\u{202e}", "\u{200b}", "\u{feff}", "<b>"] {
+        for wrong in
+            ["<script", "](http", "**bold**", "`code`", "\u{202e}", "\u{200b}", "\u{feff}", "<b>", "evil.com", "www", "://", "@here", "{{"]
+        {
             assert!(!markdown.contains(wrong), "{wrong:?} in {markdown}");
         }
         let plain = render(&package, Form::Text);

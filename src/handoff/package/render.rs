@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Package;
 use super::head::{head, told};
 use crate::handoff::highlights::{MOST, Quote};
+use crate::handoff::note::markdown;
 
 /// How a package is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Form {
 pub fn render(package: &Package, form: Form) -> String {
     let mut out = String::new();
     let safe = |text: &str| match form {
-        Form::Markdown => escaped(text),
+        Form::Markdown => markdown::text(text),
         Form::Text => text.to_owned(),
     };
     for (name, text) in head(package) {
@@ -116,23 +117,4 @@ fn account(package: &Package) -> Vec<String> {
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("writing to a string does not fail");
-}
-
-/// A text that Markdown and HTML show as it is.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '|' | '~' | '$' | '^' | '=' => {
-                out.push('\\');
-                out.push(c);
-            }
-            _ => out.push(c),
-        }
-    }
-    // An address that is written out becomes a link in some helpdesks.
-    out.replace("://", ":\u{2060}//").replace('@', "@\u{2060}").replace("www.", "www\\.")
 }
