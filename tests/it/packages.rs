@@ -219,6 +219,19 @@ fn a_scenario_tells_what_a_package_or_a_message_lacks() {
 }
 
 #[test]
+fn a_conversation_without_a_message_says_so() {
+    let package = of(r#"{"type": "event", "at": "2026-11-02T09:00:00Z", "kind": "page_view", "name": "/help"}"#);
+    let lines: Vec<String> = head(&package).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(lines[1], "not known (nothing was said)");
+    assert_eq!(lines[2], "nothing yet");
+    assert_eq!(lines[4], "not known (no handoff was decided)");
+    assert_eq!(lines[5], "Ask what they need.");
+    for form in [Form::Markdown, Form::Text] {
+        assert!(render(&package, form).contains("nothing was said"));
+    }
+}
+
+#[test]
 fn strange_conversations_have_packages_too() {
     let long = |at: usize| format!("part {at} of a very long story about the same broken router ").repeat(2_000 / 60);
     for (turns, expected) in [
