@@ -88,6 +88,26 @@ ACT_TOTAL = 20000
 ACT_COPIES = 25
 ACT_CONTENT_CAP = 5000
 
+# Rows that no fit sees: temperatures, biases and thresholds are chosen on them. One in DEV_ONE_IN by the hash of the text.
+DEV_ONE_IN = 16
+# One source label of out-of-scope rows in DEV_TOPIC_ONE_IN is left to the development rows, so that p(in scope) is fitted on subjects that are new.
+DEV_TOPIC_ONE_IN = 8
+
+# Support messages beside the tweets, with the tone that their intent implies: the calm labels, thanks, and own complaints.
+CALM_INTENTS = ("how_to", "product_question", "billing_question", "account_update", "order_status", "plan_or_pricing")
+CALM_CAP = 1500
+THANKS_CAP = 300
+COMPLAINT_CAP = 150
+# Small talk of forums and tweets that carries no request: out of scope for a support desk.
+CHATTER_CAP = 1500
+RSICS_MAX_WORDS = 60
+# Backstory sentences of RSiCS, put before requests as filling while training.
+FILLER_WORDS = (3, 25)
+FILLER_CAP = 1500
+
+PAIRS_MULTIDOGO_CAP = 8000
+PAIRS_TOPIC_CAP = 2500
+
 ENGLISH_TOTAL = 8000
 ENGLISH_SHARES = ((1, 3, 0.25), (4, 7, 0.25), (8, 10_000, 0.5))
 ENGLISH_WORDS = frozenset(
@@ -147,6 +167,18 @@ class Row:
 def normalise(text: str) -> str:
     """Returns the text in lower case, letters and digits only, words separated by single spaces."""
     return " ".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def bucket(key: str, buckets: int) -> int:
+    """Returns a number below `buckets` that depends on the key alone."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % buckets
+
+
+def split_of(row: Row) -> str:
+    """Returns `dev` for one row in DEV_ONE_IN and for whole subjects out of scope, else `train`."""
+    if row.label == "out_of_scope" and row.source in ("clinc150", "hwu64"):
+        return "dev" if bucket(f"{row.source} {row.origin}", DEV_TOPIC_ONE_IN) == 0 else "train"
+    return "dev" if bucket(normalise(row.text), DEV_ONE_IN) == 0 else "train"
 
 
 def squeeze(text: str) -> str:
@@ -462,6 +494,11 @@ class Report:
         else:
             self.write_table(name, ("text", "label"), ((row.text, row.label) for row in rows), rows)
 
+    def write_split(self, name: str, rows: list[Row]) -> None:
+        """Writes rows as CSV with the header text,label,source,split."""
+        lines = ((row.text, row.label, row.source, split_of(row)) for row in rows)
+        self.write_table(name, ("text", "label", "source", "split"), lines, rows)
+
     def write_table(self, name: str, header: Iterable[str], lines: Iterable[Iterable[object]], rows: list[Row]) -> None:
         """Writes lines as CSV; `rows` are the same lines as rows, to count labels and sources."""
         path = self.out / f"{name}.csv"
@@ -545,7 +582,7 @@ def prepare_sentiment(data: DataRoot, guard: LeakGuard, report: Report) -> list[
             rows.append(Row(text, label, "semeval2013-2016"))
         seen.update(keys)
     rows = guard.keep(rows, name)
-    report.write(name, rows)
+    report.write_split(name, rows)
     test = [Row(text, label, "semeval2017") for _, label, text in
             read_semeval(data.open_held_out(f"semeval2017-task4a/{SEMEVAL_TEST}"))]
     report.write("eval/sentiment_semeval2017", test)
@@ -576,7 +613,7 @@ def prepare_emotion(data: DataRoot, guard: LeakGuard, report: Report) -> list[Ro
             rows.append(row)
         seen.add(key)
     rows = guard.keep(rows, name)
-    report.write(name, rows)
+    report.write_split(name, rows)
     report.write("eval/emotion_goemotions", convert(data.open_held_out("goemotions/test.tsv")))
     return rows
 
@@ -798,7 +835,7 @@ def prepare_intent(data: DataRoot, guard: LeakGuard, report: Report, labels: lis
         report.drop(name, f"over a cap: {source}", count - after[source])
     order = {label: index for index, label in enumerate(labels)}
     final.sort(key=lambda row: (order[row.label], row.source, row.origin, row.text))
-    report.write(name, final, with_source=True)
+    report.write_split(name, final)
 
     prepare_intent_evaluation(data, mapping, report)
     return final
@@ -849,8 +886,8 @@ def says_its_label(row: Row) -> bool:
 # Dialogue act -----------------------------------------------------------------------------------------------------------
 
 
-def prepare_act(data: DataRoot, guard: LeakGuard, report: Report) -> None:
-    """Writes train/act and eval/act_multidogo.
+def prepare_act(data: DataRoot, guard: LeakGuard, report: Report) -> list[Row]:
+    """Writes train/act and eval/act_multidogo; returns the training rows.
 
     The shares of the labels in train/act are those of all usable turns (repeats included). Within them no text occurs more than
     ACT_COPIES times, and at most ACT_CONTENT_CAP turns only give data. Texts on whose act the annotators disagree are dropped.
@@ -906,6 +943,161 @@ def prepare_act(data: DataRoot, guard: LeakGuard, report: Report) -> None:
             else:
                 test.append(Row(text, label, "multidogo"))
     report.write("eval/act_multidogo", test)
+    return rows
+
+
+# What the trained trunk sees besides -------------------------------------------------------------------------------------
+
+
+def template_half(template: str) -> str:
+    """Returns the half of the own hard rows that a template belongs to: `train` or `eval`. No template is in both."""
+    return ("train", "eval")[bucket(template, 2)]
+
+
+def prepare_hard(data: DataRoot, guard: LeakGuard, report: Report, labels: list[str], own: Path) -> None:
+    """Writes train/hard and eval/hard: own examples and near misses of what no public set has, halved by template.
+
+    `source` is the file and the kind, joined by a slash; one template in DEV_ONE_IN of the first half is for development.
+    """
+    halves: dict[str, list[tuple[Row, str]]] = {"train": [], "eval": []}
+    for path in sorted((own / "hard").glob("*.csv")):
+        if path.stem == "act_pairs":
+            continue
+        for entry in csv_rows(data.open_training(path)):
+            if entry["label"] not in labels:
+                raise PrepareError(f"{path.name}: label {entry['label']!r} is not in taxonomy.toml")
+            row = Row(squeeze(entry["text"]), entry["label"], f"{path.stem}/{entry['kind']}", entry["template"])
+            halves[template_half(row.origin)].append((row, "dev" if bucket(row.origin, 2 * DEV_ONE_IN) < 2 else "train"))
+    kept = {id(row) for row in guard.keep([row for row, _ in halves["train"]], "train/hard")}
+    for half, pairs in halves.items():
+        lines = [(row, split) for row, split in pairs if half == "eval" or id(row) in kept]
+        report.write_table(f"{half}/hard", ("text", "label", "source", "template", "split"),
+                           ((row.text, row.label, row.source, row.origin, split if half == "train" else "eval") for row, split in lines),
+                           [row for row, _ in lines])
+
+
+def prepare_tone(data: DataRoot, guard: LeakGuard, report: Report, own: Path, intent: list[Row], emotion: list[Row]) -> None:
+    """Writes train/tone and eval/tone (own support messages with sentiment and emotions, a quarter of the templates held out),
+    train/calm (support messages whose intent implies their tone) and train/chatter (forum comments that no desk can act on)."""
+    rng = random.Random(SEED)
+    halves: dict[str, list[tuple[str, str, str, str, str]]] = {"train": [], "eval": []}
+    for entry in csv_rows(data.open_training(own / "tone.csv")):
+        if guard.equal([Row(entry["text"], "", "own/tone")]):
+            report.drop("train/tone", "equal to a held-out row")
+            continue
+        place = bucket(entry["template"], 4 * DEV_ONE_IN)
+        half = "eval" if place < DEV_ONE_IN else "train"
+        split = "eval" if half == "eval" else ("dev" if place < DEV_ONE_IN + 4 else "train")
+        halves[half].append((squeeze(entry["text"]), entry["sentiment"], entry["emotions"], entry["template"], split))
+    for half, lines in halves.items():
+        report.write_table(f"{half}/tone", ("text", "sentiment", "emotions", "template", "split"), lines,
+                           [Row(line[0], line[1], "own/tone") for line in lines])
+
+    pools: dict[str, list[Row]] = defaultdict(list)
+    for row in intent:
+        if row.label in CALM_INTENTS and row.source != "own":
+            pools["neutral"].append(Row(row.text, "neutral", f"calm/{row.source}", row.label))
+        elif row.label == "thanks_or_closing" and re.search(r"\b(thank|thanks|thx|ty|great|perfect|appreciate)", normalise(row.text)):
+            pools["positive"].append(Row(row.text, "positive", f"calm/{row.source}"))
+        elif row.label == "complaint" and row.source == "own":
+            pools["negative"].append(Row(row.text, "negative", "calm/own"))
+    calm = round_robin(grouped(varied(pools["neutral"], rng), lambda row: (row.source, row.origin)), CALM_CAP)
+    calm += varied(pools["positive"], rng)[:THANKS_CAP] + pools["negative"][:COMPLAINT_CAP]
+    report.write_split("train/calm", calm)
+
+    chatter = [Row(row.text, "out_of_scope", "goemotions") for row in emotion
+               if not row.label and 4 <= len(row.text.split()) <= 25 and not SUPPORT_WORDS.search(normalise(row.text))
+               and not REQUEST_WORDS.search(normalise(row.text))]
+    report.write_split("train/chatter", rng.sample(chatter, CHATTER_CAP))
+
+
+def prepare_rsics(data: DataRoot, guard: LeakGuard, report: Report) -> None:
+    """Writes train/rsics (requests to virtual agents with the emotions that its marks decide) and train/filler (backstory sentences).
+
+    `known` names the emotions that the marks say something of: gratitude always; frustration by a rant; anger and frustration, both absent, where there
+    is neither rant nor emotion. The other emotions stay unknown.
+    """
+    rng = random.Random(SEED)
+    rows: list[tuple[str, str, str, str]] = []
+    fillers: list[Row] = []
+    for parts in csv.reader(data.train("rsics/tagged_selections_by_sentence.csv.gz")):
+        text = squeeze(re.sub(r"[\[\]]", "", parts[4]))
+        _greeting, backstory, _justification, rant, gratitude, _other, emotion = (mark == "1" for mark in parts[7:14])
+        if not normalise(text) or guard.equal([Row(text, "", "")]):
+            continue
+        if len(text.split()) <= RSICS_MAX_WORDS:
+            labels = (["frustration"] if rant else []) + (["gratitude"] if gratitude else [])
+            known = ["gratitude"] + (["frustration"] if rant else []) + ([] if rant or emotion else ["anger", "frustration"])
+            rows.append((text, "|".join(labels), "|".join(sorted(known)), split_of(Row(text, "", "rsics"))))
+        told = squeeze(re.sub(r"[\[\]]", " ", parts[6]))
+        low, high = FILLER_WORDS
+        if backstory and not (rant or emotion or gratitude) and parts[0] != "1" and low <= len(told.split()) <= high and "?" not in told:
+            fillers.append(Row(told, "filler", "rsics"))
+    report.write_table("train/rsics", ("text", "label", "known", "split"), rows, [Row(row[0], row[1], "rsics") for row in rows])
+    report.write("train/filler", rng.sample(fillers, min(FILLER_CAP, len(fillers))))
+
+
+def prepare_pairs(data: DataRoot, guard: LeakGuard, report: Report, own: Path, intent: list[Row], act: list[Row]) -> None:
+    """Writes train/act_pairs, eval/act_pairs and eval/act_sgd with the columns bot, text and label.
+
+    MultiDoGO has no turns of its bot: its answers are put after own proposals (`own/bot_turns.csv`), which leaves "yes" an acceptance and "no thanks" a
+    rejection. A request after an answer on the same intent repeats it, one on another intent is something else.
+    """
+    rng = random.Random(SEED)
+    turns: dict[str, list[str]] = defaultdict(list)
+    for entry in csv_rows(data.open_training(own / "bot_turns.csv")):
+        turns[entry["label"]].append(squeeze(entry["text"]))
+    proposals = [text for texts in turns.values() for text in texts]
+    questions = [text for text in proposals if text.endswith("?")]
+    lines: list[tuple[str, str, str, str, str]] = []
+
+    def add(bot: str, text: str, label: str, source: str, split: str) -> None:
+        lines.append((bot, text, label, source, split))
+
+    halves: dict[str, list[tuple[str, str, str, str, str]]] = {"train": [], "eval": []}
+    for entry in csv_rows(data.open_training(own / "hard" / "act_pairs.csv")):
+        split = ("dev" if bucket(entry["template"], 8) == 0 else "train") if entry["split"] == "train" else "eval"
+        halves[entry["split"]].append((squeeze(entry["bot"]), squeeze(entry["text"]), entry["label"], "own/act_pairs", split))
+    for entry in csv_rows(data.open_training(own / "act_more.csv")):
+        if guard.equal([Row(entry["text"], "", "own/act_more")]):
+            report.drop("train/act_pairs", "own row equal to a held-out row")
+            continue
+        split = "dev" if bucket(entry["template"], 8) == 0 else "train"
+        add(squeeze(entry["bot"]), squeeze(entry["text"]), entry["label"], "own/act_more", split)
+    lines += halves["train"]
+    for row in rng.sample(act, min(PAIRS_MULTIDOGO_CAP, len(act))):
+        add(rng.choice(questions if row.label != "other" else proposals), row.text, row.label, "multidogo", split_of(row))
+    requests = [row for row in intent if row.label in turns and row.source != "own"]
+    by_label = round_robin(grouped(rng.sample(requests, len(requests)), lambda row: row.label), 2 * PAIRS_TOPIC_CAP)
+    for place, row in enumerate(by_label):
+        same = place // len(turns) % 2 == 0
+        label = row.label if same else rng.choice([label for label in sorted(turns) if label != row.label])
+        add(rng.choice(turns[label]), row.text, "repeats" if same else "other", "topic", split_of(row))
+    header = ("bot", "text", "label", "source", "split")
+    report.write_table("train/act_pairs", header, lines, [Row(line[1], line[2], line[3]) for line in lines])
+    report.write_table("eval/act_pairs", header, halves["eval"], [Row(line[1], line[2], line[3]) for line in halves["eval"]])
+
+    mapping = Mapping(HERE / "uss_act_mapping.csv", ("accepts", "rejects", "other"))
+    known = mapping.table[""]
+    measured: list[tuple[str, str, str, str, str]] = []
+    previous: list[str] | None = None
+    for line in data.open_held_out("uss/SGD.txt.gz").read().split("\n"):
+        parts = line.split("\t")
+        if len(parts) < 3:
+            previous = None
+        elif parts[0] == "SYSTEM":
+            previous = parts
+        elif parts[1] != "OVERALL":
+            if previous is None:
+                report.drop("eval/act_sgd", "first turn of a dialogue")
+                continue
+            after = f"{parts[2]} after {previous[2]}"
+            label = mapping.label("", after if after in known else parts[2])
+            if label == "drop":
+                report.drop("eval/act_sgd", f"mapped to drop: {parts[2]}")
+            else:
+                measured.append((squeeze(previous[1]), squeeze(parts[1]), label, "uss-sgd", "eval"))
+    report.write_table("eval/act_sgd", header, measured, [Row(line[1], line[2], line[3]) for line in measured])
 
 
 # Benchmarks for an operator's own head ----------------------------------------------------------------------------------
@@ -1052,7 +1244,11 @@ def main() -> int:
         sentiment = prepare_sentiment(data, guard, report)
         emotion = prepare_emotion(data, guard, report)
         intent = prepare_intent(data, guard, report, labels, arguments.own)
-        prepare_act(data, guard, report)
+        act = prepare_act(data, guard, report)
+        prepare_hard(data, guard, report, labels, arguments.own)
+        prepare_tone(data, guard, report, arguments.own, intent, emotion)
+        prepare_rsics(data, guard, report)
+        prepare_pairs(data, guard, report, arguments.own, intent, act)
         benchmarks = prepare_benchmarks(data, guard, report)
         prepare_conversations(data, guard, report)
         prepare_sentences(data, guard, report)
