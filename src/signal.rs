@@ -119,7 +119,7 @@ pub struct Signals {
     pub emotion: Signal<Tags>,
     /// The support taxonomy; no top label when the message is out of scope.
     pub intent: Signal<Classification>,
-    /// accepts, rejects, other: towards the bot's last proposal.
+    /// accepts, rejects, repeats, other: towards the bot's last turn.
     pub act: Signal<Classification>,
     /// Heads beyond the four above (an operator's own), by name, in the order of the package.
     pub other_heads: Vec<(String, HeadSignal)>,

@@ -2,7 +2,7 @@
 
 In: a package folder (docs/model-package.md): config.json, tokenizer.json, model.safetensors and, where they exist,
 heads.json with heads.safetensors. Out: parity.json in the same folder: for each text the input ids, the unit-length
-embedding, and the calibrated probabilities of every head that reads one message.
+embedding, and the calibrated probabilities of every head that reads one message; for each pair of turns those of the heads that read both.
 
 The trunk runs in transformers' BertModel (float32, eager attention, one text at a time, so without padding) on the
 package's own weights, dequantised. Pooling, heads and calibration run in numpy float64. Numbers are written with 7
@@ -54,6 +54,14 @@ TEXTS = (
     "are, and send me the money today.",
 )
 
+
+# A message with the turn of the bot before it.
+PAIRS = (
+    ("yes please, go ahead", "I can start the refund for you. Shall I?"),
+    ("Done, same error.", "Please restart the app and sign in again. Does the error still appear?"),
+    ("no", "Is there anything else that is still broken?"),
+    ("where is my parcel???", "Your parcel was scanned at the depot yesterday. You can follow it under Orders."),
+)
 
 @dataclass(frozen=True)
 class Head:
@@ -121,7 +129,8 @@ def load_heads(folder: Path, entries: list[dict], hidden_size: int) -> tuple[Hea
     heads = []
     for spec in entries:
         name, labels = spec["name"], len(spec["labels"])
-        inputs = {"message": hidden_size, "pair": 4 * hidden_size}[spec["input"]]
+        vector = {"mean": 1, "cls": 1, "cls_mean": 2}[spec["pooling"]] * hidden_size
+        inputs = {"message": vector, "pair": 4 * vector}[spec["input"]]
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         if weight.shape != (labels, inputs) or bias.shape != (labels,):
             raise ValueError(f"head {name}: weight {weight.shape}, bias {bias.shape}, expected ({labels}, {inputs})")
@@ -169,9 +178,10 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 
 def pool(states: np.ndarray, pooling: str, normalize: bool) -> np.ndarray:
-    """[tokens, hidden_size] -> [hidden_size], float64: mean over all tokens, special ones included, or the first."""
+    """[tokens, hidden_size] -> [hidden_size], float64: mean over all tokens, special ones included, or the first; `cls_mean`: both, the first before."""
     states = states.astype(np.float64)
-    pooled = {"mean": states.mean(axis=0), "cls": states[0]}[pooling]
+    mean, first = states.mean(axis=0), states[0]
+    pooled = {"mean": mean, "cls": first, "cls_mean": np.concatenate([first, mean])}[pooling]
     return unit(pooled) if normalize else pooled
 
 
@@ -228,6 +238,15 @@ def answer(package: Package, text: str) -> dict:
     }
 
 
+def pair_answer(package: Package, text: str, previous: str) -> dict:
+    """One entry of `pairs` in parity.json."""
+    layers = {head.spec.get("layer") for head in package.heads}
+    message, turn = ({layer: hidden_states(package.trunk, input_ids(package, one), layer) for layer in layers} for one in (text, previous))
+    reading = (head for head in package.heads if head.spec["input"] == "pair")
+    found = {head.spec["name"]: rounded(pair_probabilities(head, message[head.spec.get("layer")], turn[head.spec.get("layer")])) for head in reading}
+    return {"text": text, "previous": previous, "probabilities": found}
+
+
 def write_lines(path: Path, sections: dict[str, list[dict]]) -> None:
     """Write {"format", "made_by", section: [...], ...} compactly, one entry of a section a line."""
     head = json.dumps({"format": FORMAT, "made_by": made_by()}, separators=(",", ":"))[:-1]
@@ -238,10 +257,13 @@ def write_lines(path: Path, sections: dict[str, list[dict]]) -> None:
     path.write_text(",\n".join(parts) + "}\n", encoding="utf-8")
 
 
-def write_parity(folder: Path, texts: tuple[str, ...] = TEXTS) -> int:
-    """Compute and write FOLDER/parity.json; returns the number of texts."""
+def write_parity(folder: Path, texts: tuple[str, ...] = TEXTS, pairs: tuple[tuple[str, str], ...] = PAIRS) -> int:
+    """Compute and write FOLDER/parity.json, the pairs where a head reads two turns; returns the number of texts."""
     package = load_package(folder)
-    write_lines(folder / "parity.json", {"texts": [answer(package, text) for text in texts]})
+    sections = {"texts": [answer(package, text) for text in texts]}
+    if any(head.spec["input"] == "pair" for head in package.heads):
+        sections["pairs"] = [pair_answer(package, text, previous) for text, previous in pairs]
+    write_lines(folder / "parity.json", sections)
     return len(texts)
 
 

@@ -12,7 +12,7 @@ use super::{ModelArguments, Outcome, load_model, print, render};
 use crate::config::Places;
 use crate::model::evaluate::{self, Evaluation, Figure, MultiRow, Said, SingleRow};
 use crate::model::examples::FEATURES;
-use crate::model::head::{Head, HeadAnswer, Kind};
+use crate::model::head::{Head, HeadAnswer, Input, Kind, Reading};
 use crate::model::scorer::Scorer;
 use crate::model::train::Matrix;
 use crate::signal::Embedding;
@@ -37,6 +37,9 @@ pub struct EvalArguments {
     /// data takes its turn), `same_issue` for the cosine at which two messages are about one label.
     #[arg(long, value_name = "NAME")]
     head: String,
+    /// Column with the bot's turn before each message, for a head that reads both.
+    #[arg(long, value_name = "NAME")]
+    proposal_column: Option<String>,
     /// Label of the data that stands for everything else [default: the head's own].
     #[arg(long, value_name = "LABEL")]
     out_of_scope_label: Option<String>,
@@ -50,7 +53,7 @@ pub struct EvalArguments {
 
 /// Runs the command.
 pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
-    let data = arguments.labelled.read()?;
+    let data = arguments.labelled.read(arguments.proposal_column.as_deref())?;
     let scorer = load_model(&arguments.model, places)?;
     let multi_label = scorer.head(&arguments.head).is_some_and(|head| head.spec.kind == Kind::MultiLabel);
     if arguments.labelled.label_separator.is_some() && !multi_label {
@@ -76,7 +79,7 @@ pub fn run(arguments: &EvalArguments, places: &Places) -> Result<Outcome> {
 }
 
 fn same_issue(arguments: &EvalArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Outcome> {
-    let features = features(arguments, places, scorer, scorer.trunk_layers(), data)?;
+    let features = embeddings(arguments, places, scorer, data)?;
     let vectors: Vec<Embedding> = (0..data.texts.len()).map(|row| Embedding(features.row(row).to_vec())).collect();
     let labels: Vec<&str> = data.labels.iter().map(|labels| labels.first().map_or("", String::as_str)).collect();
     let Some(measured) = super::same_issue::measure(&vectors, &labels) else {
@@ -140,23 +143,33 @@ fn choose_in_scope(head: &Head, p: &[f32]) -> usize {
 
 /// What the head says of each text, from vectors that are cached.
 fn answers(arguments: &EvalArguments, places: &Places, scorer: &Scorer, head: &Head, data: &Labelled) -> Result<Vec<HeadAnswer>> {
-    let features = features(arguments, places, scorer, scorer.layer_of(head), data)?;
-    let mut answers = Vec::with_capacity(data.texts.len());
-    for (row, place) in data.places.iter().enumerate() {
-        let answer = scorer.head_on_features(head, &Embedding(features.row(row).to_vec()))?;
-        answers.push(answer.ok_or_else(|| anyhow!("{place}: head {:?} reads more than the mean of the message", head.name()))?);
-    }
-    Ok(answers)
+    let cache = cache_folder(arguments.cache.as_deref(), places)?;
+    let vectors = |texts: &[String]| cached_features(&cache, scorer, scorer.reading_of(head), texts);
+    let messages = vectors(&data.texts)?;
+    let proposals = match head.spec.input {
+        Input::Message if arguments.proposal_column.is_some() => {
+            bail!("proposal-column: head {:?} reads the message alone, expected nothing", head.name())
+        }
+        Input::Message => None,
+        Input::Pair if arguments.proposal_column.is_none() => {
+            bail!("proposal-column: found nothing, expected the column with the bot's turn, which head {:?} reads too", head.name())
+        }
+        Input::Pair => Some(vectors(&data.proposals)?),
+    };
+    let answer = |row| Ok(scorer.head_on_features(head, messages.row(row), proposals.as_ref().map(|turns| turns.row(row)))?);
+    (0..data.texts.len()).map(answer).collect()
 }
 
-fn features(arguments: &EvalArguments, places: &Places, scorer: &Scorer, layer: usize, data: &Labelled) -> Result<Matrix> {
-    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, layer, &data.texts)
+/// The embeddings, from the cache.
+fn embeddings(arguments: &EvalArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Matrix> {
+    let reading = Reading { layer: scorer.trunk_layers(), pooling: scorer.file().embedding.pooling, normalize: true };
+    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, reading, &data.texts)
 }
 
 /// Each intent of the data takes its turn as the operator's, as in the fit: rows with the intent and rows without.
 fn example_rows(arguments: &EvalArguments, places: &Places, scorer: &Scorer, data: &Labelled) -> Result<Vec<SingleRow>> {
     let spec = scorer.examples_spec().ok_or_else(|| anyhow!("the model has no calibration for intents by example"))?;
-    let features = features(arguments, places, scorer, scorer.trunk_layers(), data)?;
+    let features = embeddings(arguments, places, scorer, data)?;
     let (evidence, present) = example_draws(&data.targets(Kind::SingleLabel), &features, EXAMPLES_SEED);
     if evidence.is_empty() {
         bail!("no label has enough rows to draw examples and messages from");

@@ -1,8 +1,8 @@
-//! Vectors of training texts, computed once: a file per trunk and layer, keyed by the text's hash.
+//! Vectors of training texts, computed once: a file per trunk and reading, keyed by the text's hash.
 //!
 //! A record is the first 16 bytes of the text's SHA-256 and its vector as little-endian `f32`. Records are only added; a file that ends within a record (a
-//! killed run) is cut back to whole ones. The file's name holds the trunk's digest, the layer and the length of a window, so another trunk never reads it. A record that is not
-//! finite is computed anew. It grows by 1.5 kB a text and may
+//! killed run) is cut back to whole ones. The file's name holds the trunk's digest, the layer, the pooling and the length of a window, so another trunk never reads it. A record that is not
+//! finite is computed anew. It grows by 1.5 kB a text (3 kB where heads read two vectors of it) and may
 //! be deleted at any time.
 
 use std::collections::HashMap;
@@ -11,37 +11,39 @@ use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::{bulk, progress_bar};
-use crate::model::scorer::Scorer;
+use crate::model::head::{Pooling, Reading};
+use crate::model::scorer::{Scorer, TextKey, text_key};
 use crate::model::train::Matrix;
 use crate::service::clock::Stopwatch;
 use crate::service::events::{Event, emit};
-use crate::signal::Embedding;
 
-const KEY_BYTES: usize = 16;
+const KEY_BYTES: usize = size_of::<TextKey>();
 /// Texts of one call to the model: enough for batches of near lengths, few enough for a bar that moves.
 const TEXTS_PER_CALL: usize = 256;
 /// Texts between two writes to the file: what a killed run loses.
 const TEXTS_PER_WRITE: usize = 4096;
 
-type Key = [u8; KEY_BYTES];
-
-/// The cache of one trunk and layer.
+/// The cache of one trunk and reading.
 pub struct FeatureCache {
     path: PathBuf,
-    layer: usize,
+    reading: Reading,
     width: usize,
-    vectors: HashMap<Key, Vec<f32>>,
+    vectors: HashMap<TextKey, Vec<f32>>,
 }
 
 impl FeatureCache {
-    /// Opens, or begins, the cache of this scorer's trunk and one of its layers in a folder.
-    pub fn open(folder: &Path, scorer: &Scorer, layer: usize) -> Result<Self> {
+    /// Opens, or begins, the cache of this scorer's trunk and one reading in a folder.
+    pub fn open(folder: &Path, scorer: &Scorer, reading: Reading) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cache folder {}", folder.display()))?;
-        let path = folder.join(format!("features-{}-{layer}-{}.bin", &scorer.trunk_digest()[..16], scorer.file().max_seq_len));
-        let mut cache = Self { path, layer, width: scorer.embedding_size(), vectors: HashMap::new() };
+        let Reading { layer, pooling, normalize } = reading;
+        let name = match (pooling, normalize) {
+            (Pooling::Mean, true) => String::new(),
+            _ => format!("-{}{}", pooling.as_str(), if normalize { "" } else { "-raw" }),
+        };
+        let path = folder.join(format!("features-{}-{layer}{name}-{}.bin", &scorer.trunk_digest()[..16], scorer.file().max_seq_len));
+        let mut cache = Self { path, reading, width: pooling.width(scorer.embedding_size()), vectors: HashMap::new() };
         cache.read().with_context(|| format!("feature cache {}", cache.path.display()))?;
         Ok(cache)
     }
@@ -74,7 +76,7 @@ impl FeatureCache {
     /// The vectors of texts, one row each; a text without a token has a row of zeros. `done` hears how many texts each step finished.
     pub fn features(&mut self, scorer: &Scorer, texts: &[String], done: impl Fn(usize) + Sync) -> Result<Matrix> {
         let watch = Stopwatch::start();
-        let keys: Vec<Key> = texts.iter().map(|text| key(text)).collect();
+        let keys: Vec<TextKey> = texts.iter().map(|text| text_key(text)).collect();
         let mut missing: Vec<usize> = (0..texts.len()).filter(|row| !self.vectors.contains_key(&keys[*row])).collect();
         missing.sort_by_key(|row| (keys[*row], *row));
         missing.dedup_by_key(|row| keys[*row]);
@@ -82,9 +84,9 @@ impl FeatureCache {
         missing.sort_by_key(|row| (texts[*row].len(), *row));
         done(texts.len() - missing.len());
         for part in missing.chunks(TEXTS_PER_WRITE) {
-            let embed = |rows: &[usize]| scorer.features(&rows.iter().map(|row| texts[*row].as_str()).collect::<Vec<_>>(), self.layer);
+            let embed = |rows: &[usize]| scorer.features(&rows.iter().map(|row| texts[*row].as_str()).collect::<Vec<_>>(), self.reading);
             let vectors = bulk::map(part, TEXTS_PER_CALL, embed, &done)?;
-            let vectors = vectors.into_iter().map(|v| v.unwrap_or(Embedding(vec![0.0; self.width])).0);
+            let vectors = vectors.into_iter().map(|v| v.unwrap_or_else(|| vec![0.0; self.width]));
             self.add(part.iter().map(|row| keys[*row]).zip(vectors).collect())?;
         }
         let (computed, cached) = (missing.len() as u64, (texts.len() - missing.len()) as u64);
@@ -93,7 +95,7 @@ impl FeatureCache {
         Ok(Matrix::new(values, self.width))
     }
 
-    fn add(&mut self, records: Vec<(Key, Vec<f32>)>) -> Result<()> {
+    fn add(&mut self, records: Vec<(TextKey, Vec<f32>)>) -> Result<()> {
         let mut file = File::options().append(true).open(&self.path)?;
         file.seek(SeekFrom::End(0))?;
         let mut writer = BufWriter::new(file);
@@ -108,14 +110,9 @@ impl FeatureCache {
 }
 
 /// The vectors of texts from the cache in a folder, with a progress bar while missing ones are computed.
-pub fn cached_features(folder: &Path, scorer: &Scorer, layer: usize, texts: &[String]) -> Result<Matrix> {
+pub fn cached_features(folder: &Path, scorer: &Scorer, reading: Reading, texts: &[String]) -> Result<Matrix> {
     let bar = progress_bar(texts.len() as u64, "features", false);
-    let features = FeatureCache::open(folder, scorer, layer)?.features(scorer, texts, |n| bar.inc(n as u64))?;
+    let features = FeatureCache::open(folder, scorer, reading)?.features(scorer, texts, |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
     Ok(features)
-}
-
-fn key(text: &str) -> Key {
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    *digest.first_chunk().expect("SHA-256 has 32 bytes")
 }

@@ -33,6 +33,8 @@ pub struct LabelledArguments {
 pub struct Labelled {
     /// The messages.
     pub texts: Vec<String>,
+    /// The bot's turn before each, where its column was named; else empty.
+    pub proposals: Vec<String>,
     /// The labels of each; one, unless a separator was given.
     pub labels: Vec<Vec<String>>,
     /// File and line of each, for faults.
@@ -40,12 +42,13 @@ pub struct Labelled {
 }
 
 impl LabelledArguments {
-    /// Reads all files.
-    pub fn read(&self) -> Result<Labelled> {
+    /// Reads all files; `proposal_column` names the column of the bot's turns, which then every row must have.
+    pub fn read(&self, proposal_column: Option<&str>) -> Result<Labelled> {
+        let columns: Vec<&str> = [self.text_column.as_str(), &self.label_column].into_iter().chain(proposal_column).collect();
         let mut all = Labelled::default();
         let mut bytes = 0;
         for path in &self.data {
-            for row in Table::open(path, &[&self.text_column, &self.label_column])? {
+            for row in Table::open(path, &columns)? {
                 let row = row?;
                 let text = row.text(&self.text_column).map_err(|what| anyhow!("{}: {what}", path.display()))?;
                 let label = row.text(&self.label_column).map_err(|what| anyhow!("{}: {what}", path.display()))?;
@@ -58,12 +61,18 @@ impl LabelledArguments {
                 if text.trim().is_empty() {
                     bail!("{place}: {}: found nothing, expected a message", self.text_column);
                 }
-                bytes += text.len() + label.len();
+                let proposal =
+                    proposal_column.map(|column| row.text(column).map_err(|what| anyhow!("{}: {what}", path.display()))).transpose()?;
+                if let (Some(column), Some("")) = (proposal_column, proposal.map(str::trim)) {
+                    bail!("{place}: {column}: found nothing, expected the bot's turn");
+                }
+                bytes += text.len() + label.len() + proposal.map_or(0, str::len);
                 if bytes > BYTES_MAX {
                     bail!("{place}: more than {BYTES_MAX} bytes of messages and labels");
                 }
                 all.texts.push(text.to_owned());
                 all.labels.push(labels);
+                all.proposals.extend(proposal.map(str::to_owned));
                 if all.texts.len() > ROWS_MAX {
                     bail!("{place}: more than {ROWS_MAX} rows");
                 }

@@ -17,7 +17,7 @@ use super::{ModelArguments, Outcome, bulk, load_model, print, progress_bar, rend
 use crate::config::Places;
 use crate::model::encoder::candle::{Device, open_device};
 use crate::model::examples::{self, ExampleIntent, ExamplesSpec};
-use crate::model::head::{self, Head, HeadsFile, Kind};
+use crate::model::head::{self, Head, HeadsFile, Input, Kind, Pooling, Reading};
 use crate::model::language::LanguageSpec;
 use crate::model::load::{self, PackageFiles, TRUNK_FILE};
 use crate::model::parity::{self, ParityFile};
@@ -95,7 +95,7 @@ pub fn run(arguments: &TrainArguments, places: &Places) -> Result<Outcome> {
     if !in_place && arguments.out.exists() {
         bail!("output folder {}: exists; name a new one, or the folder of --model", arguments.out.display());
     }
-    let data = arguments.labelled.read()?;
+    let data = arguments.labelled.read(None)?;
     let scorer = load_model(&arguments.model, places)?;
     let (file, new_head, report) = match arguments.target {
         Target::Head => fit_head(arguments, places, &scorer, &data)?,
@@ -186,7 +186,8 @@ fn fit_head(
 }
 
 fn features(arguments: &TrainArguments, places: &Places, scorer: &Scorer, layer: usize, data: &Labelled) -> Result<Matrix> {
-    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, layer, &data.texts)
+    let reading = Reading { layer, pooling: Pooling::Mean, normalize: true };
+    cached_features(&cache_folder(arguments.cache.as_deref(), places)?, scorer, reading, &data.texts)
 }
 
 fn report(fitted: &Fitted, targets: &Targets, log_loss: f64, secs: f64) -> Value {
@@ -382,14 +383,16 @@ fn safetensors_of(heads: &[Head]) -> Result<Vec<u8>> {
 /// another layer from the vectors of this engine, which has just proved itself on the last.
 fn parity_with_heads(files: &PackageFiles, scorer: &Scorer, heads: &[Head]) -> Result<Vec<u8>> {
     let mut file: ParityFile = parity::parse(&files.parity).map_err(|faults| anyhow!("{}", faults[0]))?;
+    let has = |name: &String| heads.iter().any(|head| head.name() == name && head.spec.input == Input::Pair);
+    file.pairs.iter_mut().for_each(|pair| pair.probabilities.retain(|name, _| has(name)));
     for text in &mut file.texts {
         let known: Vec<String> = text.probabilities.keys().cloned().collect();
         known.iter().filter(|name| !heads.iter().any(|head| head.name() == *name)).for_each(|name| drop(text.probabilities.remove(name)));
         for head in heads.iter().filter(|head| head.reads_features()) {
             let layer = scorer.layer_of(head);
-            let is_embedding = layer == scorer.trunk_layers() && scorer.file().embedding.pooling == head::Pooling::Mean;
-            let features = if is_embedding { None } else { scorer.features(&[&text.text], layer)?.remove(0) };
-            let features = features.map_or_else(|| text.embedding.clone(), |features| features.0);
+            let is_embedding = layer == scorer.trunk_layers() && scorer.file().embedding.pooling == Pooling::Mean;
+            let features = if is_embedding { None } else { scorer.features(&[&text.text], scorer.reading_of(head))?.remove(0) };
+            let features = features.unwrap_or_else(|| text.embedding.clone());
             text.probabilities.insert(head.name().to_owned(), reference_probabilities(head, &features));
         }
     }

@@ -117,7 +117,7 @@ pub struct SoftAttempt {
     pub asked_at: u32,
     /// Whether the bot has spoken since.
     pub answered: bool,
-    /// Answers of the customer since that said neither.
+    /// Answers of the customer since that said neither; the largest number once the bot's attempt was what it had said before.
     pub unclear: u8,
     /// When it counts as failed.
     pub deadline: Timestamp,
@@ -287,6 +287,10 @@ impl Conversation {
         if let Ok(signals) = &observation.signals {
             if observation.words >= REPEAT_WORDS_MIN && nearest(&self.bot_vectors, signals) >= thresholds.bot_repeats {
                 self.bot_repeats.add(observation.sequence);
+                if let Some(soft) = &mut self.soft {
+                    // An attempt that is the same answer again leads nowhere, whatever the customer says to it.
+                    soft.unclear = u8::MAX;
+                }
             }
             if let Ok(vector) = &signals.embedding {
                 push(&mut self.bot_vectors, (observation.sequence, vector.clone()), REPEAT_WINDOW);

@@ -15,7 +15,7 @@ use self::language::{Language, LanguageWords};
 use super::conversation::Conversation;
 use super::customer::Customer;
 use super::expression::Expression;
-use super::expression::names::{Argument, Source, Term, TermKind};
+use super::expression::names::{Argument, Name, Source, Term, TermKind};
 use super::input::{Body, Input};
 use super::mask::Masking;
 use super::observation::Vocabulary;
@@ -332,7 +332,9 @@ impl Policy {
     /// Whether a trigger's condition is about the customer's latest message and nothing else: where it stands again, the message itself says so.
     pub(super) fn reads_only_the_message(&self, trigger: usize) -> bool {
         let terms = self.triggers[trigger].when.comparisons.iter().flat_map(super::expression::Compared::terms);
-        terms.into_iter().all(|term| self.terms[term].name.source == Source::Message)
+        // Which turn it is, is true of the message as well.
+        let of_message = |name: &Name| name.source == Source::Message || matches!(name.kind, TermKind::CustomerTurns | TermKind::BotTurns);
+        terms.into_iter().all(|term| of_message(self.terms[term].name))
     }
 
     /// Which of the policy's phrases a message of the customer says, in the policy's order.

@@ -230,6 +230,10 @@ fn outcome(policy: &Policy, conversation: &mut Conversation, input: &Input, answ
     let Some(soft) = &mut conversation.soft else { return Outcome::Open };
     let late = if now >= soft.deadline { Outcome::Failed(Cause::AttemptTimedOut) } else { Outcome::Open };
     let Body::Message(observation) = &input.body else { return late };
+    if observation.speaker == Speaker::Bot && soft.unclear >= policy.soft.turns {
+        // The further attempt was what the bot had said before.
+        return Outcome::Failed(Cause::AttemptUnclear);
+    }
     if observation.speaker != Speaker::Customer || !soft.answered {
         return late;
     }
@@ -288,7 +292,12 @@ pub fn read(term: &Term, policy: &Policy, conversation: &Conversation, input: &I
             None => Reading::unknown(NO_MESSAGE),
         },
         T::Emotion => latest(conversation, |signals| signals.emotions.as_ref().map(|all| at_label(all, term)).map_err(|absence| *absence)),
-        T::Act => latest(conversation, |signals| signals.acts.as_ref().map(|all| at_label(all, term)).map_err(|absence| *absence)),
+        T::Act => latest(conversation, |signals| match &signals.acts {
+            Ok(all) => Ok(at_label(all, term)),
+            // Without a turn of the bot there is nothing to accept or reject: that is known.
+            Err(Absence::NoProposal) => Ok(Value::Number(0.0)),
+            Err(absence) => Err(*absence),
+        }),
         T::Intent => latest(conversation, |signals| intent(signals, term, policy)),
         T::Says => says(term, conversation),
         T::Mentions => latest(conversation, |signals| Ok(Value::Truth(mentions(signals, term)))),

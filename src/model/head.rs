@@ -54,18 +54,50 @@ pub struct HeadsFile {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingSpec {
-    /// Which states are pooled.
+    /// Which states are pooled: `mean` or `cls`.
     pub pooling: Pooling,
 }
 
 /// How the states of a window become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// Mean over all tokens, special ones included.
     Mean,
     /// The state of the first token.
     Cls,
+    /// The state of the first token, then the mean: a head sees what training made of the first token, and the vector that its sentence already had.
+    ClsMean,
+}
+
+impl Pooling {
+    /// As heads.json writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+            Self::ClsMean => "cls_mean",
+        }
+    }
+
+    /// Length of the vector, for a trunk of this width.
+    pub fn width(self, hidden_size: usize) -> usize {
+        match self {
+            Self::Mean | Self::Cls => hidden_size,
+            Self::ClsMean => 2 * hidden_size,
+        }
+    }
+}
+
+/// Which vector of a text is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// After which layer, from 1.
+    pub layer: usize,
+    /// Which states.
+    pub pooling: Pooling,
+    /// Whether it is scaled to unit length.
+    pub normalize: bool,
 }
 
 /// One head of `heads.json`.
@@ -129,12 +161,13 @@ pub enum Input {
     Pair,
 }
 
-impl Input {
+impl HeadSpec {
     /// Inputs of the head for a trunk of this width.
-    pub fn width(self, hidden_size: usize) -> usize {
-        match self {
-            Self::Message => hidden_size,
-            Self::Pair => 4 * hidden_size,
+    pub fn inputs(&self, hidden_size: usize) -> usize {
+        let vector = self.pooling.width(hidden_size);
+        match self.input {
+            Input::Message => vector,
+            Input::Pair => 4 * vector,
         }
     }
 }
@@ -219,7 +252,7 @@ impl Head {
         self.out_of_scope
     }
 
-    /// Whether it reads what `Scorer::features` gives: the mean of the message, of unit length.
+    /// Whether it reads what heads are fitted on: the mean of the message, of unit length.
     pub fn reads_features(&self) -> bool {
         self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize
     }
@@ -287,7 +320,7 @@ impl Head {
 
     /// The largest probability that any message can get from each label: what no threshold may lie above. Inputs are bounded by the unit length of the
     /// vectors, so a difference of two logits is at most the length of the difference of their weights (Cauchy–Schwarz); 1 where the head reads vectors of any
-    /// length.
+    /// length, of which nothing is known here.
     pub fn highest(&self) -> Vec<f32> {
         let labels = self.labels.len();
         if !self.spec.normalize {
@@ -432,6 +465,9 @@ pub fn parse(bytes: &[u8]) -> Result<HeadsFile, Vec<Fault>> {
     if file.format != FORMAT {
         fault("format", file.format.to_string(), FORMAT.to_string());
     }
+    if file.embedding.pooling == Pooling::ClsMean {
+        fault("embedding.pooling", format!("{:?}", file.embedding.pooling.as_str()), "mean or cls".into());
+    }
     if file.heads.len() > HEADS_MAX {
         fault("heads", format!("{} heads", file.heads.len()), format!("at most {HEADS_MAX}"));
     }
@@ -449,7 +485,7 @@ pub fn assemble(file: &HeadsFile, weights: &[u8], hidden_size: usize) -> Result<
     let mut heads = Vec::new();
     let mut faults = Vec::new();
     for (i, spec) in file.heads.iter().enumerate() {
-        let (rows, columns) = (spec.labels.len(), spec.input.width(hidden_size));
+        let (rows, columns) = (spec.labels.len(), spec.inputs(hidden_size));
         let weight = weights.take(&format!("{}.weight", spec.name), &[rows, columns]).values;
         let bias = weights.take(&format!("{}.bias", spec.name), &[rows]).values;
         match Head::new(spec.clone(), weight, bias, &format!("heads[{i}]")) {
@@ -614,7 +650,8 @@ pub(crate) mod tests {
         for (from, to, expected) in [
             ("\"format\":1", "\"format\":2", "format: found 2, expected 1"),
             ("\"heads\"", "\"haeds\"", "unknown field `haeds`"),
-            ("\"mean\"", "\"max\"", "unknown variant `max`, expected `mean` or `cls`"),
+            ("\"mean\"", "\"max\"", "unknown variant `max`, expected one of `mean`, `cls`, `cls_mean`"),
+            ("\"mean\"", "\"cls_mean\"", "embedding.pooling: found \"cls_mean\", expected mean or cls"),
         ] {
             let faults = parse(good.replace(from, to).as_bytes()).expect_err(expected);
             assert!(faults[0].to_string().contains(expected), "{}", faults[0]);

@@ -14,7 +14,7 @@ use super::fault::{Fault, PackageError};
 use super::head::HeadsFile;
 use super::lexical::Lexicon;
 use super::parity::ParityFile;
-use super::scorer::Scorer;
+use super::scorer::{Scorer, Turns};
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use super::{config, encoder, head, parity, tokenizer};
@@ -96,6 +96,7 @@ fn build(files: &PackageFiles, device: &Device) -> Result<Scorer, Vec<Fault>> {
     let scorer = Scorer {
         digest: digest(&[&files.config, &files.tokenizer, &files.trunk, &files.heads, &files.head_weights]),
         trunk_digest,
+        turns: Turns::default(),
         tokenizer,
         encoder: Box::new(engine),
         heads,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::encoder::EngineKind;
 use super::fault::Fault;
+use super::head::Input;
 use super::scorer::{ScoreError, Scorer};
 
 /// Name of the file inside a package.
@@ -25,6 +26,21 @@ pub struct ParityFile {
     pub made_by: String,
     /// At least one.
     pub texts: Vec<ParityText>,
+    /// For the heads that read two turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<ParityPair>,
+}
+
+/// A message and the bot's turn before it, with the reference answers of the heads that read both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParityPair {
+    /// The message; fits one window.
+    pub text: String,
+    /// The bot's turn; fits one window.
+    pub previous: String,
+    /// Calibrated, by head.
+    pub probabilities: BTreeMap<String, Vec<f32>>,
 }
 
 /// One text with its reference answers.
@@ -69,6 +85,9 @@ pub fn parse(bytes: &[u8]) -> Result<ParityFile, Vec<Fault>> {
     if !(1..=TEXTS_MAX).contains(&file.texts.len()) {
         return Err(fault("texts", format!("{} texts", file.texts.len()), "1 to 256"));
     }
+    if file.pairs.len() > TEXTS_MAX {
+        return Err(fault("pairs", format!("{} pairs", file.pairs.len()), "0 to 256"));
+    }
     Ok(file)
 }
 
@@ -88,19 +107,38 @@ pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreErro
         if difference.is_none_or(|d| d > tolerance.embedding) {
             fault("embedding", describe(difference), format!("at most {}", tolerance.embedding));
         }
-        let named: Vec<&str> = found.probabilities.iter().map(|(head, _)| head.as_str()).collect();
-        if let Some(head) = expected.probabilities.keys().find(|head| !named.contains(&head.as_str())) {
-            fault(&format!("probabilities.{head}"), "a head".to_owned(), format!("one of those that read the message: {named:?}"));
-        }
-        for (head, probabilities) in &found.probabilities {
-            let reference = expected.probabilities.get(head).map_or(&[][..], Vec::as_slice);
-            let difference = largest_difference(probabilities, reference);
-            if difference.is_none_or(|d| d > tolerance.probability) {
-                fault(&format!("probabilities.{head}"), describe(difference), format!("at most {}", tolerance.probability));
-            }
-        }
+        compare(&found.probabilities, &expected.probabilities, "the message", tolerance, &mut fault);
+    }
+    if let Some(head) = scorer.heads().iter().find(|head| head.spec.input == Input::Pair && file.pairs.is_empty()) {
+        faults.push(Fault::new(FILE, "pairs", "no pair".to_owned(), format!("at least one: head {:?} reads two turns", head.name())));
+    }
+    for (i, expected) in file.pairs.iter().enumerate() {
+        let found = scorer.reference_of_pair(&expected.text, &expected.previous)?;
+        let mut fault =
+            |key: &str, found: String, expected: String| faults.push(Fault::new(FILE, format!("pairs[{i}].{key}"), found, expected));
+        compare(&found, &expected.probabilities, "both turns", tolerance, &mut fault);
     }
     Ok(faults)
+}
+
+/// Names each head whose answers differ, or that only one side has.
+fn compare(
+    found: &[(String, Vec<f32>)],
+    expected: &BTreeMap<String, Vec<f32>>,
+    read: &str,
+    tolerance: Tolerance,
+    fault: &mut dyn FnMut(&str, String, String),
+) {
+    let named: Vec<&str> = found.iter().map(|(head, _)| head.as_str()).collect();
+    if let Some(head) = expected.keys().find(|head| !named.contains(&head.as_str())) {
+        fault(&format!("probabilities.{head}"), "a head".to_owned(), format!("one of those that read {read}: {named:?}"));
+    }
+    for (head, probabilities) in found {
+        let difference = largest_difference(probabilities, expected.get(head).map_or(&[][..], Vec::as_slice));
+        if difference.is_none_or(|d| d > tolerance.probability) {
+            fault(&format!("probabilities.{head}"), describe(difference), format!("at most {}", tolerance.probability));
+        }
+    }
 }
 
 fn describe(difference: Option<f32>) -> String {

@@ -1,17 +1,22 @@
 //! The façade of the model side: a batch of texts → a batch of [`Signals`].
 //!
-//! One pass of the trunk serves every head, the embedding and the sentence vectors. Everything here is arithmetic on the calling thread; whoever
+//! One pass of the trunk serves every head, the embedding and the sentence vectors; a turn of the bot that many messages answer is read once. Everything here is arithmetic on the calling thread; whoever
 //! calls decides about threads and time. The next step of a message is the conversation it belongs to.
 //!
 //! Bounds: [`super::tokenizer::TEXT_BYTES_MAX`] bytes and [`super::window::WINDOWS_MAX`] windows of each text are read; one engine call holds at
 //! most [`Scorer::batch_tokens_max`] padded tokens, so memory does not grow with the batch.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
 
 use super::encoder::{EncodeError, Encoder, HiddenStates};
 use super::examples::{ExampleIntent, ExamplesSpec, unit};
-use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling};
+use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling, Reading};
 use super::lexical::Lexicon;
 use super::tokenizer::{Tokenizer, Tokens};
 use super::{sentence, window};
@@ -22,6 +27,18 @@ const BATCH_TOKENS_CPU: usize = 1024;
 /// The same on a GPU, which wants large products.
 const BATCH_TOKENS_GPU: usize = 32 * 1024;
 
+/// Turns of the bot whose vectors are kept: bots say the same to many. 1,024 turns of one window are 3 MB with a width of 384.
+const TURNS_KEPT: usize = 1024;
+
+/// The first 16 bytes of a text's SHA-256: two different texts with one key would take 2^64 texts.
+pub type TextKey = [u8; 16];
+
+/// The key of a text.
+pub fn text_key(text: &str) -> TextKey {
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    *digest.first_chunk().expect("SHA-256 has 32 bytes")
+}
+
 /// A loaded model, ready to score. Shared between threads.
 pub struct Scorer {
     pub(super) tokenizer: Tokenizer,
@@ -31,6 +48,17 @@ pub struct Scorer {
     pub(super) lexicon: Lexicon,
     pub(super) digest: String,
     pub(super) trunk_digest: String,
+    /// Windows of the bot's turns that were read before.
+    pub(super) turns: Turns,
+}
+
+/// The vectors of the bot's turns, by text.
+pub(super) struct Turns(Cache<TextKey, Arc<Vec<EncodedWindow>>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Cache::new(TURNS_KEPT))
+    }
 }
 
 /// One text to score.
@@ -109,25 +137,14 @@ struct Encoded {
     sentences: Vec<Sentence>,
 }
 
-struct EncodedWindow {
+pub(super) struct EncodedWindow {
     tokens: usize,
     /// By layer, as they were asked for.
     layers: Vec<Pooled>,
 }
 
-/// The states of one window after one layer.
-struct Pooled {
-    mean: Vec<f32>,
-    cls: Vec<f32>,
-}
-
-/// Which vector of a window.
-#[derive(Clone, Copy)]
-struct Reading {
-    /// Index into the layers that were asked for.
-    layer: usize,
-    pooling: Pooling,
-}
+/// The states of one window after one layer: that of the first token, then the mean of all.
+struct Pooled(Vec<f32>);
 
 /// The uncalibrated side of one text, for parity with the reference library; see [`Scorer::reference`].
 pub struct Reference {
@@ -143,7 +160,7 @@ impl Scorer {
     /// The same model on another engine, which is built from the one it has: what serves a model does not depend on what computes it, and tests put engines
     /// here that fail, wait or do nothing.
     pub fn exchange_encoder(self, exchange: impl FnOnce(Box<dyn Encoder>) -> Box<dyn Encoder>) -> Self {
-        Self { encoder: exchange(self.encoder), ..self }
+        Self { encoder: exchange(self.encoder), turns: Turns::default(), ..self }
     }
 
     /// Signals of each input, in order. The whole batch fails together: what can fail is the engine, not a text.
@@ -161,13 +178,28 @@ impl Scorer {
 
     /// As [`Scorer::score`], for inputs whose tokens are there.
     pub fn score_prepared(&self, inputs: &[&Prepared]) -> Result<Vec<Signals>, ScoreError> {
-        let proposals = inputs.iter().filter_map(|input| input.proposal.as_ref());
-        let texts: Vec<&Text> = inputs.iter().map(|input| &input.message).chain(proposals).collect();
+        let mut turns: HashMap<TextKey, Arc<Vec<EncodedWindow>>> = HashMap::new();
+        let mut unread: Vec<(TextKey, &Text)> = Vec::new();
+        for proposal in inputs.iter().filter_map(|input| input.proposal.as_ref()) {
+            let key = text_key(&proposal.text);
+            if turns.contains_key(&key) || unread.iter().any(|(other, _)| *other == key) {
+                continue;
+            }
+            match self.turns.0.get(&key) {
+                Some(windows) => drop(turns.insert(key, windows)),
+                None => unread.push((key, proposal)),
+            }
+        }
+        let texts: Vec<&Text> = inputs.iter().map(|input| &input.message).chain(unread.iter().map(|(_, text)| *text)).collect();
         let mut encoded = self.encode(&texts, &self.layers())?;
-        let mut proposals = encoded.split_off(inputs.len()).into_iter();
+        for ((key, _), turn) in unread.iter().zip(encoded.split_off(inputs.len())) {
+            let windows = Arc::new(turn.windows);
+            self.turns.0.insert(*key, windows.clone());
+            turns.insert(*key, windows);
+        }
         let paired = inputs.iter().zip(encoded).map(|(input, message)| {
-            let proposal = input.proposal.as_ref().and_then(|_| proposals.next());
-            self.signals(&input.message, message, proposal.as_ref())
+            let proposal = input.proposal.as_ref().and_then(|proposal| turns.get(&text_key(&proposal.text)));
+            self.signals(&input.message, message, proposal.map(|windows| windows.as_slice()))
         });
         paired.collect()
     }
@@ -179,19 +211,15 @@ impl Scorer {
 
     /// Embeddings of texts, `None` where a text has no token.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        self.vectors(texts, self.encoder.layers(), self.file.embedding.pooling)
+        let embedding = Reading { layer: self.encoder.layers(), pooling: self.file.embedding.pooling, normalize: true };
+        Ok(self.features(texts, embedding)?.into_iter().map(|vector| vector.map(Embedding)).collect())
     }
 
-    /// What heads are fitted on: the mean of each text after a layer, of unit length; `None` where a text has no token.
-    pub fn features(&self, texts: &[&str], layer: usize) -> Result<Vec<Option<Embedding>>, ScoreError> {
-        self.vectors(texts, layer, Pooling::Mean)
-    }
-
-    fn vectors(&self, texts: &[&str], layer: usize, pooling: Pooling) -> Result<Vec<Option<Embedding>>, ScoreError> {
+    /// The vectors of texts that a reading names; `None` where a text has no token. Heads are fitted on the mean after a layer, of unit length.
+    pub fn features(&self, texts: &[&str], reading: Reading) -> Result<Vec<Option<Vec<f32>>>, ScoreError> {
         let texts: Vec<Text> = texts.iter().map(|text| self.text(text)).collect();
-        let encoded = self.encode(&texts.iter().collect::<Vec<_>>(), &[layer])?;
-        let vector = |text: &Encoded| (!text.windows.is_empty()).then(|| unit(pooled(text, Reading { layer: 0, pooling }, false)));
-        Ok(encoded.iter().map(vector).collect())
+        let encoded = self.encode(&texts.iter().collect::<Vec<_>>(), &[reading.layer])?;
+        Ok(encoded.iter().map(|text| (!text.windows.is_empty()).then(|| pooled(&text.windows, 0, reading))).collect())
     }
 
     /// What the reference library computes as well, without guard and scope. Texts without a token are left out of the comparison by the caller.
@@ -201,13 +229,23 @@ impl Scorer {
         let ids = text.ranges.first().cloned().unwrap_or(0..0);
         let mut probabilities = Vec::new();
         for head in self.heads.iter().filter(|head| head.spec.input == Input::Message && !encoded.windows.is_empty()) {
-            probabilities.push((head.name().to_owned(), self.read_head(head, &encoded, None)?.probabilities));
+            probabilities.push((head.name().to_owned(), self.read_head(head, &encoded.windows, None)?.probabilities));
         }
         Ok(Reference {
             input_ids: self.tokenizer.window(&text.tokens.ids[ids]),
             embedding: self.embedding(&encoded).unwrap_or(Embedding(Vec::new())),
             probabilities,
         })
+    }
+
+    /// What the heads that read two turns say of a message after a turn of the bot, without guard. Texts without a token have no answers.
+    pub fn reference_of_pair(&self, text: &str, previous: &str) -> Result<Vec<(String, Vec<f32>)>, ScoreError> {
+        let (text, previous) = (self.text(text), self.text(previous));
+        let encoded = self.encode(&[&text, &previous], &self.layers())?;
+        let [message, turn] = &encoded[..] else { unreachable!("two texts have two encodings") };
+        let read =
+            self.heads.iter().filter(|head| head.spec.input == Input::Pair && !message.windows.is_empty() && !turn.windows.is_empty());
+        read.map(|head| Ok((head.name().to_owned(), self.read_head(head, &message.windows, Some(&turn.windows))?.probabilities))).collect()
     }
 
     /// Whether the model knows the language of a text, without running the trunk; `None` where the package has no guard.
@@ -220,17 +258,21 @@ impl Scorer {
         super::language::features(text, &self.tokenizer.encode(text))
     }
 
-    /// What a head says of a vector that [`Scorer::features`] gave for its layer; `None` where the head reads something else.
-    pub fn head_on_features(&self, head: &Head, features: &Embedding) -> Result<Option<HeadAnswer>, ScoreError> {
-        if !head.reads_features() {
-            return Ok(None);
-        }
-        head.answer(&features.0).map(Some).map_err(|_| not_finite(head))
+    /// What a head says of the vector of a message and, where it reads a pair, of the bot's turn: those that [`Scorer::features`] gives for
+    /// [`Scorer::reading_of`].
+    pub fn head_on_features(&self, head: &Head, message: &[f32], proposal: Option<&[f32]>) -> Result<HeadAnswer, ScoreError> {
+        let vector = proposal.map_or_else(|| message.to_vec(), |proposal| pair(message, proposal));
+        head.answer(&vector).map_err(|_| not_finite(head))
     }
 
     /// After which layer a head reads.
     pub fn layer_of(&self, head: &Head) -> usize {
         head.spec.layer.unwrap_or(self.encoder.layers())
+    }
+
+    /// Which vector a head reads.
+    pub fn reading_of(&self, head: &Head) -> Reading {
+        Reading { layer: self.layer_of(head), pooling: head.spec.pooling, normalize: head.spec.normalize }
     }
 
     /// Number of layers of the trunk.
@@ -304,7 +346,7 @@ impl Scorer {
         Text { text: text.to_owned(), tokens, ranges, dropped, cost }
     }
 
-    fn signals(&self, text: &Text, message: Encoded, proposal: Option<&Encoded>) -> Result<Signals, ScoreError> {
+    fn signals(&self, text: &Text, message: Encoded, proposal: Option<&[EncodedWindow]>) -> Result<Signals, ScoreError> {
         let language = self.language(text);
         let mut signals = Signals {
             language,
@@ -322,12 +364,12 @@ impl Scorer {
             let absence = match language {
                 Err(absence) => Some(absence),
                 Ok(LanguageKnown { known: false, .. }) => Some(Absence::Language),
-                Ok(_) if head.spec.input == Input::Pair && proposal.is_none_or(|p| p.windows.is_empty()) => Some(Absence::NoProposal),
+                Ok(_) if head.spec.input == Input::Pair && proposal.is_none_or(<[_]>::is_empty) => Some(Absence::NoProposal),
                 Ok(_) => None,
             };
             let answer = match absence {
                 Some(absence) => Err(absence),
-                None => Ok(self.read_head(head, &message, proposal)?),
+                None => Ok(self.read_head(head, &message.windows, proposal)?),
             };
             signals.put(head, answer);
         }
@@ -344,22 +386,22 @@ impl Scorer {
     }
 
     /// Probabilities and p(in scope) of a text with at least one window.
-    fn read_head(&self, head: &Head, message: &Encoded, proposal: Option<&Encoded>) -> Result<HeadAnswer, ScoreError> {
-        let layer = self.layers().iter().position(|layer| *layer == self.layer_of(head)).expect("the layer of every head is asked for");
-        let reading = Reading { layer, pooling: head.spec.pooling };
-        let other = proposal.filter(|_| head.spec.input == Input::Pair).map(|other| pooled(other, reading, head.spec.normalize));
-        let mut scores = Vec::with_capacity(message.windows.len());
-        for window in &message.windows {
-            let x = scaled(window.vector(reading).to_vec(), head.spec.normalize);
-            let x = other.as_ref().map_or_else(|| x.clone(), |y| pair(&x, y));
-            scores.push((window.tokens, head.answer(&x).map_err(|_| not_finite(head))?));
+    fn read_head(&self, head: &Head, message: &[EncodedWindow], proposal: Option<&[EncodedWindow]>) -> Result<HeadAnswer, ScoreError> {
+        let reading = self.reading_of(head);
+        let layer = self.layers().iter().position(|layer| *layer == reading.layer).expect("the layer of every head is asked for");
+        let other = proposal.filter(|_| head.spec.input == Input::Pair).map(|other| pooled(other, layer, reading));
+        let mut scores = Vec::with_capacity(message.len());
+        for window in message {
+            let x = scaled(window.layers[layer].vector(reading.pooling).to_vec(), reading.normalize);
+            scores.push((window.tokens, self.head_on_features(head, &x, other.as_deref())?));
         }
         Ok(head.combine(&scores))
     }
 
     fn embedding(&self, text: &Encoded) -> Option<Embedding> {
-        let reading = Reading { layer: self.layers().len() - 1, pooling: self.file.embedding.pooling };
-        (!text.windows.is_empty()).then(|| unit(pooled(text, reading, false)))
+        let last = self.layers().len() - 1;
+        let reading = Reading { layer: self.encoder.layers(), pooling: self.file.embedding.pooling, normalize: true };
+        (!text.windows.is_empty()).then(|| Embedding(pooled(&text.windows, last, reading)))
     }
 
     /// Runs the trunk over all windows of all texts, near lengths together; the last of `layers` is that of the sentences.
@@ -379,7 +421,7 @@ impl Scorer {
                 let (text, range) = jobs[*job];
                 let of_layer = |states: &HiddenStates| {
                     let rows: Vec<&[f32]> = states.rows(sequence).collect();
-                    Pooled { mean: mean(&rows), cls: rows[0].to_vec() }
+                    Pooled([rows[0], &mean(&rows)].concat())
                 };
                 results[*job] = Some(EncodedWindow { tokens: range.len(), layers: states.iter().map(of_layer).collect() });
                 let rows = states.last().map(|last| last.rows(sequence).skip(self.tokenizer.specials_before()));
@@ -462,25 +504,27 @@ impl PendingSentences {
     }
 }
 
-impl EncodedWindow {
-    fn vector(&self, reading: Reading) -> &[f32] {
-        let pooled = &self.layers[reading.layer];
-        match reading.pooling {
-            Pooling::Mean => &pooled.mean,
-            Pooling::Cls => &pooled.cls,
+impl Pooled {
+    fn vector(&self, pooling: Pooling) -> &[f32] {
+        let (cls, mean) = self.0.split_at(self.0.len() / 2);
+        match pooling {
+            Pooling::Mean => mean,
+            Pooling::Cls => cls,
+            Pooling::ClsMean => &self.0,
         }
     }
 }
 
-/// One vector for all windows of a text: their mean, weighted by tokens.
-fn pooled(text: &Encoded, reading: Reading, normalize: bool) -> Vec<f32> {
-    let total: usize = text.windows.iter().map(|w| w.tokens).sum();
-    let mut sum = vec![0.0; text.windows[0].vector(reading).len()];
-    for window in &text.windows {
-        let weight = window.tokens as f32 / total as f32;
-        sum.iter_mut().zip(window.vector(reading)).for_each(|(s, v)| *s += weight * v);
+/// One vector for all windows of a text: their mean, weighted by tokens. `layer` is an index into the layers that were asked for.
+fn pooled(windows: &[EncodedWindow], layer: usize, reading: Reading) -> Vec<f32> {
+    let total: usize = windows.iter().map(|w| w.tokens).sum();
+    let vectors = windows.iter().map(|window| (window.tokens, window.layers[layer].vector(reading.pooling)));
+    let mut sum = vec![0.0; windows[0].layers[layer].vector(reading.pooling).len()];
+    for (tokens, vector) in vectors {
+        let weight = tokens as f32 / total as f32;
+        sum.iter_mut().zip(vector).for_each(|(s, v)| *s += weight * v);
     }
-    scaled(sum, normalize)
+    scaled(sum, reading.normalize)
 }
 
 fn scaled(values: Vec<f32>, normalize: bool) -> Vec<f32> {

@@ -223,7 +223,7 @@ def make_package(folder: Path) -> None:
     export_trunk.write_safetensors(folder / "model.safetensors", make_weights(config, random), METADATA)
     export_trunk.write_json(folder / "heads.json", HEADS, indent=2)
     export_trunk.write_safetensors(folder / "heads.safetensors", make_heads(config["hidden_size"], random), METADATA)
-    parity.write_parity(folder, PARITY_TEXTS)
+    parity.write_parity(folder, PARITY_TEXTS, PAIRS)
 
 
 def make_int8_package(source: Path, folder: Path) -> None:
@@ -233,7 +233,7 @@ def make_int8_package(source: Path, folder: Path) -> None:
         shutil.copyfile(source / file, folder / file)
     stored = export_trunk.store(load_file(source / "model.safetensors"), "int8")
     export_trunk.write_safetensors(folder / "model.safetensors", stored, METADATA)
-    parity.write_parity(folder, PARITY_TEXTS)
+    parity.write_parity(folder, PARITY_TEXTS, PAIRS)
 
 
 def make_hidden(folder: Path, path: Path) -> None:

@@ -94,11 +94,7 @@ fn one_message_as_json() {
 fn a_model_without_heads_says_so() {
     let place = Place::new();
     let package = place.package("headless", TINY);
-    package.edit_json("heads.json", |heads| heads["heads"] = json!([]));
-    package.remove("heads.safetensors");
-    package.edit_json("parity.json", |parity| {
-        parity["texts"].as_array_mut().unwrap().iter_mut().for_each(|text| text["probabilities"] = json!({}));
-    });
+    package.remove_heads();
     let value = place.baton(&["score", "--json", "--model", "headless", "hello"]).json();
     for head in ["sentiment", "emotion", "intent", "act"] {
         assert_eq!(value[head], json!({"absent": "not_in_model"}), "{head}");

@@ -622,8 +622,25 @@ fn a_label_that_the_head_lacks_is_named() {
     let run = eval(&place, TINY, "intent", "data.csv", &[]);
     run.failure(&["data.csv: line 3: label \"martian\" is none of head \"intent\"", "--out-of-scope-label"]);
     eval(&place, TINY, "topic", "data.csv", &[]).failure(&["head \"topic\": not in the model; it has sentiment, emotion, intent, act"]);
-    place.write("act.csv", format!("text,label\n{PLANTED},accepts\n"));
-    eval(&place, TINY, "act", "act.csv", &[]).failure(&["act.csv: line 2: head \"act\" ", " of the message"]);
+}
+
+/// A head of two turns is measured on both, and says so where one is missing.
+#[test]
+fn a_head_of_two_turns_wants_the_column_of_the_other() {
+    let place = Place::new();
+    place.write(
+        "act.csv",
+        format!("bot,text,label\nCan I send a new card to you?,yes please,accepts\nWill you wait?,no,rejects\n  ,{PLANTED},other\n"),
+    );
+    eval(&place, TINY, "act", "act.csv", &[]).failure(&["proposal-column: found nothing", "head \"act\" reads too"]);
+    let column = ["--proposal-column", "bot"];
+    eval(&place, TINY, "act", "act.csv", &column).failure(&["act.csv: line 4: bot: found nothing, expected the bot's turn"]);
+    eval(&place, TINY, "act", "act.csv", &["--proposal-column", "turn"]).failure(&["turn"]);
+    place.write("two.csv", "bot,text,label\nCan I send a new card to you?,yes please,accepts\nWill you wait?,no,rejects\n");
+    let figures = eval(&place, TINY, "act", "two.csv", &column).json();
+    assert_eq!((&figures["rows"], figures["accuracy"].is_number()), (&json!(2), true), "{figures}");
+    place.write("intent.csv", "bot,text,label\nhello,where is my refund,refund\nhello,hi,greeting\n");
+    eval(&place, TINY, "intent", "intent.csv", &column).failure(&["proposal-column: head \"intent\" reads the message alone"]);
 }
 
 #[test]
@@ -712,11 +729,7 @@ fn names_of_heads_are_refused_or_work() {
         let place = Place::new();
         let package = place.package("model", TINY);
         // Without other heads, so that all names share the prefix.
-        package.edit_json("heads.json", |heads| heads["heads"] = json!([]));
-        package.remove("heads.safetensors");
-        package.edit_json("parity.json", |parity| {
-            parity["texts"].as_array_mut().unwrap().iter_mut().for_each(|text| text["probabilities"] = json!({}))
-        });
+        package.remove_heads();
         place.write("data.csv", uncertain_rows());
         let columns = ["--text-column", "text", "--label-column", "label", "--json"];
         let run =

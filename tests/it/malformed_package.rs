@@ -570,7 +570,7 @@ fn heads_json_that_is_wrong() {
     ]);
 }
 
-/// What `parity.json` does not see (pairs, scope, guard) must not panic on numbers that are finite each and overflow together.
+/// What `parity.json` does not see (scope, guard), and what it sees too late, must not panic on numbers that are finite each and overflow together.
 #[test]
 fn finite_parameters_that_overflow_are_refused_or_give_an_error() {
     let large = json!([3e38, -3e38, 3e38, -3e38, 3e38, -3e38, 3e38, -3e38]);
@@ -682,6 +682,30 @@ fn parity_json_that_is_wrong() {
             &["parity.json: texts: found 257 texts, expected 1 to 256"],
         ),
         ("unknown key", &|p| text(p, &|t| t["surprise"] = json!(1)), &["parity.json: found unknown field `surprise`"]),
+        (
+            "no pair for a head that reads two turns",
+            &|p| p.edit_json(PARITY, |f| drop(f.as_object_mut().unwrap().remove("pairs"))),
+            &["parity.json: pairs: found no pair, expected at least one: head \"act\" reads two turns"],
+        ),
+        (
+            "turns exchanged",
+            &|p| {
+                p.edit_json(PARITY, |f| {
+                    (f["pairs"][0]["text"], f["pairs"][0]["previous"]) = (f["pairs"][0]["previous"].clone(), f["pairs"][0]["text"].clone())
+                })
+            },
+            &["parity.json: pairs[0].probabilities.act: found a largest difference of "],
+        ),
+        (
+            "a head of messages among the pairs",
+            &|p| p.edit_json(PARITY, |f| f["pairs"][0]["probabilities"]["intent"] = json!([0.5, 0.5])),
+            &["parity.json: pairs[0].probabilities.intent: found a head, expected one of those that read both turns: [\"act\"]"],
+        ),
+        (
+            "too many pairs",
+            &|p| p.edit_json(PARITY, |f| f["pairs"] = std::iter::repeat_n(f["pairs"][0].clone(), 257).collect()),
+            &["parity.json: pairs: found 257 pairs, expected 0 to 256"],
+        ),
         ("format", &|p| p.edit_json(PARITY, |f| f["format"] = json!(2)), &["parity.json: format: found 2, expected 1"]),
         (
             "missing key",

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use baton::model::config;
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
-use baton::model::encoder::{Encoder, take_trunk};
+use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates, take_trunk};
 use baton::model::load::load;
 use baton::model::scorer::{ScoreInput, Scorer};
 use baton::model::weights::Weights;
@@ -89,6 +90,48 @@ fn a_head_over_both_turns_equals_the_reference() {
         let found: Vec<f32> = signals.act.unwrap().probabilities.iter().map(|(_, p)| p.get()).collect();
         assert_near(&pair.probabilities["act"], &found, 1e-3, &pair.message);
     }
+}
+
+/// Counts the sequences that reach the engine.
+struct Counting(Box<dyn Encoder>, Arc<AtomicUsize>);
+
+impl Encoder for Counting {
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn device(&self) -> &'static str {
+        self.0.device()
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.0.hidden_size()
+    }
+
+    fn layers(&self) -> usize {
+        self.0.layers()
+    }
+
+    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        self.1.fetch_add(sequences.len(), Ordering::Relaxed);
+        self.0.encode(sequences, layers)
+    }
+}
+
+#[test]
+fn a_turn_of_the_bot_is_read_once_and_answered_alike() {
+    let sequences = Arc::new(AtomicUsize::new(0));
+    let scorer = scorer("tests/data/tiny-bert").exchange_encoder(|engine| Box::new(Counting(engine, sequences.clone())));
+    let input = |text| ScoreInput { text, proposal: Some("Can I send a new card to you?") };
+    let first = scorer.score(&[input("yes please"), input("no")]).unwrap();
+    assert_eq!(sequences.swap(0, Ordering::Relaxed), 3, "two messages and one turn");
+    let again = scorer.score(&[input("yes please")]).unwrap();
+    assert_eq!(sequences.swap(0, Ordering::Relaxed), 1, "the turn is known");
+    assert_near(&numbers(&first[0]), &numbers(&again[0]), 1e-5, "yes please");
+    assert_ne!(
+        first[0].act.as_ref().unwrap().probabilities,
+        TINY.score(&[ScoreInput { text: "yes please", proposal: Some("Who are you?") }]).unwrap()[0].act.as_ref().unwrap().probabilities
+    );
 }
 
 #[test]

@@ -237,7 +237,7 @@ pub const NAMES: &[Name] = &[
         "calibrated probability of an intent, the model's or one of the policy's examples"),
     message("emotion", TermKind::Emotion, Some(&[Parameter::Label(Labels::Emotions)]), P, "{0}", "calibrated probability of an emotion"),
     message("act", TermKind::Act, Some(&[Parameter::Label(Labels::Acts)]), P, "p({0})",
-        "calibrated probability of what the message does with the bot's last turn"),
+        "calibrated probability of what the message does with the bot's last turn; 0 before the bot's first"),
     message("message.valence", TermKind::Valence, None, VALENCE, "valence", "p(positive) - p(negative)"),
     message("message.intent", TermKind::TopIntent, None, Type::Label(Labels::TopIntents), "intent", "the top intent; unknown when the message is out of scope"),
     message("message.intent_confidence", TermKind::IntentConfidence, None, P, "confidence of the intent",
