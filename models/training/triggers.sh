@@ -34,7 +34,7 @@ with open(sys.argv[2], "w", encoding="utf-8", newline="") as file:
     writer.writerows(rows)
 PYTHON
 "$baton" replay --model "$root/models/baton-en" --table "$out/clinc150_rest.csv" --text-column text --json >"$out/triggers_eval_clinc150_rest.json"
-# Sets that no head was fitted on, as their origin labels them; for HINT3 also by what the texts themselves say.
+# Texts that no head was fitted on, as their origin labels them; for HINT3 also by what the texts themselves say.
 for set in hint3 natcs nlupp_hotels rasa_helpdesk; do
   replay "triggers_$set" "eval/triggers_$set.csv" --label-column label
 done
