@@ -116,7 +116,7 @@ def main() -> None:
                 found = figures(name, head, labels, truth, score_of([row["text"] for row in test]), thresholds)
                 result.setdefault(name, {})[kind] = found
                 print(name, kind, {key: round(value, 4) for key, value in found.items()}, flush=True)
-    (arguments.out / "floors.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "floors.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
