@@ -114,6 +114,11 @@ pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreErro
     }
     for (i, expected) in file.pairs.iter().enumerate() {
         let found = scorer.reference_of_pair(&expected.text, &expected.previous)?;
+        if found.is_empty() && scorer.heads().iter().any(|head| head.spec.input == Input::Pair) {
+            let (found, expected) = ("a turn without a token".to_owned(), "a message and the turn before it".to_owned());
+            faults.push(Fault::new(FILE, format!("pairs[{i}]"), found, expected));
+            continue;
+        }
         let mut fault =
             |key: &str, found: String, expected: String| faults.push(Fault::new(FILE, format!("pairs[{i}].{key}"), found, expected));
         compare(&found, &expected.probabilities, "both turns", tolerance, &mut fault);

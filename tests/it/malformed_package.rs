@@ -688,6 +688,11 @@ fn parity_json_that_is_wrong() {
             &["parity.json: pairs: found no pair, expected at least one: head \"act\" reads two turns"],
         ),
         (
+            "a pair that proves nothing",
+            &|p| p.edit_json(PARITY, |f| f["pairs"] = json!([{"text": "", "previous": "", "probabilities": {}}])),
+            &["parity.json: pairs[0]: found a turn without a token, expected a message and the turn before it"],
+        ),
+        (
             "turns exchanged",
             &|p| {
                 p.edit_json(PARITY, |f| {
