@@ -29,6 +29,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tracing::Level;
 
 use crate::config::{self, Places};
+use crate::model::encoder::EngineChoice;
 use crate::model::encoder::candle::{DeviceChoice, open_device};
 use crate::model::load;
 use crate::model::scorer::Scorer;
@@ -91,6 +92,20 @@ pub struct ModelArguments {
     /// Where the model computes.
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceName,
+    /// What computes: int8 is the fastest on a CPU, candle the reference.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub engine: EngineName,
+}
+
+/// Names of engines on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EngineName {
+    /// int8 on a CPU, where it can take the model; else candle.
+    Auto,
+    /// Products in bytes, on a CPU.
+    Int8,
+    /// The reference in f32, on any device.
+    Candle,
 }
 
 /// Names of devices on the command line.
@@ -193,7 +208,7 @@ pub fn load_model(arguments: &ModelArguments, places: &Places) -> Result<Scorer>
     let watch = Stopwatch::start();
     let folder = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
     let device = open_device(arguments.device.into()).map_err(|error| anyhow!(error))?;
-    let scorer = load::load(&folder, &device)?;
+    let scorer = load::load_on(&folder, &device, arguments.engine.into())?;
     let name = format!("{} {}", scorer.file().name, scorer.file().version);
     let engine = scorer.engine();
     events::emit(&Event::ModelLoaded { name: &name, digest: scorer.digest(), engine: &engine, elapsed: watch.elapsed() });
@@ -220,6 +235,16 @@ impl From<DeviceName> for DeviceChoice {
             DeviceName::Cpu => Self::Cpu,
             DeviceName::Cuda => Self::Cuda,
             DeviceName::Metal => Self::Metal,
+        }
+    }
+}
+
+impl From<EngineName> for EngineChoice {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Auto => Self::Auto,
+            EngineName::Int8 => Self::Int8,
+            EngineName::Candle => Self::Candle,
         }
     }
 }

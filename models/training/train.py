@@ -1,6 +1,6 @@
 """Trains the trunk of baton-en with all its heads: sentiment, emotion, intent, act.
 
-train.py --data DATA --out RUN [--device auto|cpu|cuda] [--seed N] [--passes sentiment=1.3,...]
+train.py --data DATA --out RUN [--device auto|cpu|cuda] [--precision f32|bf16] [--seed N] [--passes sentiment=1.3,...] [--layer-decay 0.9] [--threads N]
 
 DATA is the folder that prepare.py wrote. RUN receives `teacher.npz`, `checkpoint.pt` every ten minutes, `log.jsonl` and, at the end, `trained.pt`; a run
 that was stopped goes on at its last checkpoint. The recipe:
@@ -12,8 +12,10 @@ that was stopped goes on at its last checkpoint. The recipe:
   noise, so that the sentence vectors keep their use, and bear typing mistakes better: for support texts that are not put among other words, and for a
   share of the tweets and comments.
 * A share of the rows is made noisy (noise.py), and requests are put among greetings and backstory.
-* AdamW with linear warm-up and decay. Seeds are fixed: the same data and libraries give the same batches; on a GPU the dropout of a run that was stopped
-  and goes on is another one.
+* AdamW with linear warm-up and decay; `--layer-decay` lowers the rate of each layer below the last by this factor. Seeds are fixed: the same data and libraries
+  give the same batches; a run that was stopped and goes on has another dropout.
+* `--precision bf16` computes products in bfloat16 and keeps weights and their updates in f32. On a CPU with AMX this and what `Model` says of attention and
+  dropout make a step 2.5 times as fast as the reference library's defaults (79 against 205 tweets a second on two cores).
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ FILLED_SHARE = 0.25
 NEVER_FILLED = ("greeting", "thanks_or_closing", "out_of_scope")
 # Own rows are few and made for the hard cases: each is seen this often a pass.
 REPEATS = {"own/tone": 3, "own/hard": 2, "own/act": 3}
+# Values from which dropout takes its masks: drawing each anew is a sixth of a step on a CPU.
+MASKS = 1 << 24
 # The share of tweets and forum comments whose embedding is held to the original's; of everything else all are.
 TEACHER_SHARE = 6
 CHECKPOINT_S = 600.0
@@ -138,6 +142,54 @@ def load_tasks(data: Path) -> dict[str, Task]:
     return tasks
 
 
+class PooledDropout(nn.Module):
+    """Dropout whose masks are runs of one pool of random values, each beginning at a random place."""
+
+    def __init__(self, pool: torch.Tensor) -> None:
+        """`pool` [MASKS]: 0 with the probability of the dropout, else its inverse complement."""
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape of at most MASKS values."""
+        if not self.training:
+            return x
+        start = int(torch.randint(0, MASKS - x.numel() + 1, ()))
+        return x * self.pool[start : start + x.numel()].view(x.shape).to(x.dtype)
+
+
+def mask_pool(seed: int, device: torch.device) -> torch.Tensor:
+    """The pool of a run."""
+    kept = np.random.default_rng(seed).random(MASKS) >= DROPOUT
+    return torch.from_numpy(kept.astype(np.float32) / (1 - DROPOUT)).to(device)
+
+
+def fresh_trunk(source: Path, device: torch.device, seed: int) -> BertModel:
+    """The original trunk, set up to be trained: plain attention without dropout of its weights, since the fused one's backward pass takes half of a step on
+    short texts, and pooled dropout everywhere else."""
+    trunk = BertModel.from_pretrained(source, add_pooling_layer=False, attn_implementation="eager", attention_probs_dropout_prob=0.0)
+    pool = mask_pool(seed, device)
+    for module in list(trunk.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout) and child.p:
+                setattr(module, name, PooledDropout(pool))
+    return trunk
+
+
+def layer_rates(model: nn.Module, layer_decay: float) -> list[dict]:
+    """Parameter groups of the trunk: a rate for the embeddings and for each layer, with and without weight decay."""
+    layers = model.trunk.config.num_hidden_layers
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.trunk.named_parameters():
+        depth = int(name.split(".")[2]) + 1 if name.startswith("encoder.layer.") else 0
+        plain = name.endswith("bias") or "LayerNorm" in name
+        groups.setdefault((depth, plain), []).append(parameter)
+    return [
+        {"params": parameters, "lr": TRUNK_RATE * layer_decay ** (layers - depth), "weight_decay": 0.0 if plain else DECAY}
+        for (depth, plain), parameters in sorted(groups.items(), key=lambda entry: entry[0])
+    ]
+
+
 class Model(nn.Module):
     """The trunk and its heads."""
 
@@ -151,7 +203,7 @@ class Model(nn.Module):
 
     def vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[b, s] -> [state of the first token, mean] [b, 2h], and the mean [b, h]."""
-        states = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         weights = mask.unsqueeze(-1).to(states.dtype)
         mean = (states * weights).sum(1) / weights.sum(1)
         return torch.cat([states[:, 0], mean], 1), mean
@@ -338,13 +390,15 @@ def train(arguments: argparse.Namespace) -> None:
     """The whole run."""
     torch.manual_seed(arguments.seed)
     torch.set_flush_denormal(True)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     name = arguments.device if arguments.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     source = export_trunk.default_source()
     arguments.out.mkdir(parents=True, exist_ok=True)
     tasks, digest = load_tasks(arguments.data), data_digest(arguments.data)
     fillers = [row["text"] for row in rows_of(arguments.data / "train" / "filler.csv")]
-    model = Model(BertModel.from_pretrained(source, add_pooling_layer=False), {name: len(task.labels) for name, task in tasks.items()}).to(device)
+    model = Model(fresh_trunk(source, device, arguments.seed), {name: len(task.labels) for name, task in tasks.items()}).to(device)
     encoding = Encoding(source / "tokenizer.json", device)
     started = time.monotonic()
     teacher = Teacher(arguments.out / "teacher.npz", tasks, model, encoding)
@@ -352,28 +406,27 @@ def train(arguments: argparse.Namespace) -> None:
     passes = PASSES | arguments.passes
     batches = plan(tasks, passes, fillers, encoding, arguments.seed)
     weights = {name: task.label_weights().to(device) for name, task in tasks.items() if name != "emotion"}
-    plain = [p for n, p in model.trunk.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
-    decayed = [p for n, p in model.trunk.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
-    groups = [
-        {"params": decayed, "lr": TRUNK_RATE, "weight_decay": DECAY},
-        {"params": plain, "lr": TRUNK_RATE, "weight_decay": 0.0},
-        {"params": list(model.heads.parameters()), "lr": HEAD_RATE, "weight_decay": DECAY},
-    ]
-    optimiser = torch.optim.AdamW(groups)
+    groups = layer_rates(model, arguments.layer_decay) + [{"params": list(model.heads.parameters()), "lr": HEAD_RATE, "weight_decay": DECAY}]
+    optimiser = torch.optim.AdamW(groups, fused=True)
     total = len(batches)
     warm = max(1, int(WARM_UP * total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min((step + 1) / warm, max(0.0, (total - step) / (total - warm))))
     first, checkpoint = 0, arguments.out / "checkpoint.pt"
     if checkpoint.exists():
         held = torch.load(checkpoint, map_location=device, weights_only=True)
-        if (held["total"], held["seed"], held["data"]) != (total, arguments.seed, digest):
-            raise SystemExit(f"{checkpoint}: of a run with other data, passes or seed; remove it")
+        if (held["total"], held["seed"], held["data"], held["layer_decay"]) != (total, arguments.seed, digest, arguments.layer_decay):
+            raise SystemExit(f"{checkpoint}: of a run with other data, passes, rates or seed; remove it")
         model.load_state_dict(held["model"])
         optimiser.load_state_dict(held["optimiser"])
         schedule.load_state_dict(held["schedule"])
         torch.set_rng_state(held["random"].cpu())
         first = held["step"]
-    log(arguments.out, steps=total, first=first, passes=passes, seed=arguments.seed, device=name)
+    log(arguments.out, steps=total, first=first, passes=passes, seed=arguments.seed, device=name, precision=arguments.precision, layer_decay=arguments.layer_decay)
+
+    def read(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(name, dtype=torch.bfloat16, enabled=arguments.precision == "bf16"):
+            return model.vectors(*encoding(texts))
+
     sums: dict[str, list[float]] = {}
     saved = time.monotonic()
     for step in range(first, total):
@@ -381,12 +434,12 @@ def train(arguments: argparse.Namespace) -> None:
         task = batch.task
         examples = [tasks[task].train[row] for row in batch.rows]
         model.train()
-        x, means = model.vectors(*encoding(batch.texts))
+        x, means = read(batch.texts)
         y, clean = None, batch.clean
         if task == "act":
             # The same proposal stands before many answers: each is read once.
             turns = sorted({one.bot for one in examples})
-            vectors, turn_means = model.vectors(*encoding(turns))
+            vectors, turn_means = read(turns)
             y = vectors[[turns.index(one.bot) for one in examples]]
             means, clean = torch.cat([means, turn_means]), clean + turns
         held_on = teacher.loss(clean, means)
@@ -405,13 +458,13 @@ def train(arguments: argparse.Namespace) -> None:
             log(arguments.out, step=step + 1, development=development(model, encoding, tasks))
         if time.monotonic() - saved > CHECKPOINT_S:
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "step": step + 1,
-                     "total": total, "seed": arguments.seed, "data": digest, "random": torch.get_rng_state()}
+                     "total": total, "seed": arguments.seed, "data": digest, "layer_decay": arguments.layer_decay, "random": torch.get_rng_state()}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             saved = time.monotonic()
     log(arguments.out, step=total, development=development(model, encoding, tasks), seconds=round(time.monotonic() - started))
     trained = {"model": model.state_dict(), "labels": {name: list(task.labels) for name, task in tasks.items()}, "passes": passes, "seed": arguments.seed,
-               "data": digest}
+               "data": digest, "layer_decay": arguments.layer_decay, "precision": arguments.precision}
     torch.save(trained, arguments.out / "trained.pt")
 
 
@@ -438,6 +491,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for checkpoints and the result")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="of the products; bf16 is faster on a GPU and on a CPU with AMX")
+    parser.add_argument("--layer-decay", type=float, default=1.0, metavar="F", help="rate of a layer, of that of the layer above it")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="threads on a CPU; two runs of one thread each end sooner than one after the other")
     parser.add_argument("--passes", type=passes_of, default={}, metavar="TASK=N,...", help=f"passes over the rows, default {PASSES}")
     train(parser.parse_args())
 

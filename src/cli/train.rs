@@ -15,6 +15,7 @@ use super::features::cached_features;
 use super::labelled::{Labelled, LabelledArguments};
 use super::{ModelArguments, Outcome, bulk, load_model, print, progress_bar, render};
 use crate::config::Places;
+use crate::model::encoder::EngineChoice;
 use crate::model::encoder::candle::{Device, open_device};
 use crate::model::examples::{self, ExampleIntent, ExamplesSpec};
 use crate::model::head::{self, Head, HeadsFile, Input, Kind, Pooling, Reading};
@@ -105,7 +106,9 @@ pub fn run(arguments: &TrainArguments, places: &Places) -> Result<Outcome> {
         }
     };
     let device = open_device(arguments.model.device.into()).map_err(|error| anyhow!(error))?;
-    let digest = write_package(&base, &arguments.out, &scorer, &file, new_head, &device)?;
+    // What a fitted head should say is told by the reference engine, as everything in a parity file is.
+    let reference = load::load_on(&base, &device, EngineChoice::Candle)?;
+    let digest = write_package(&base, &arguments.out, &reference, &file, new_head, &device)?;
     print(&if arguments.json { format!("{report}\n") } else { to_table(&report, &arguments.out, &digest) })?;
     Ok(Outcome::Success)
 }

@@ -5,24 +5,55 @@
 //! Guarantees of every engine: the states of a sequence do not depend on what else is in the batch (within 1e-5), and are finite or an error.
 
 pub mod candle;
+pub mod int8;
 mod names;
 
 use std::fmt;
+
+use self::int8::KernelKind;
+use super::weights::Matrix;
 
 /// Which engine computes, and so which tolerance its parity has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     /// candle in f32: the reference of all others.
     CandleF32,
+    /// Our own on a CPU, products in bytes: the fastest.
+    Int8(KernelKind),
 }
 
 impl EngineKind {
+    /// What the numbers depend on: engines of one family give the same, on any machine of one kind.
+    pub fn family(self) -> &'static str {
+        match self {
+            Self::CandleF32 => "candle-f32",
+            Self::Int8(_) => "int8",
+        }
+    }
+
     /// Name in logs and results.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CandleF32 => "candle-f32",
+            Self::Int8(KernelKind::Amx) => "int8-amx",
+            Self::Int8(KernelKind::Avx512Vnni) => "int8-avx512-vnni",
+            Self::Int8(KernelKind::AvxVnni) => "int8-avx-vnni",
+            Self::Int8(KernelKind::Avx2) => "int8-avx2",
+            Self::Int8(KernelKind::Portable) => "int8-portable",
         }
     }
+}
+
+/// Which engine is wanted, as the operator says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// int8 on a CPU where it can take the model and proves its answers, else candle.
+    #[default]
+    Auto,
+    /// int8; a model that it cannot take does not load.
+    Int8,
+    /// candle.
+    Candle,
 }
 
 /// An engine holding one trunk.
@@ -101,10 +132,10 @@ impl std::error::Error for EncodeError {
     }
 }
 
-/// The weights of a trunk, dequantised and checked: what every engine is built from.
+/// The weights of a trunk, checked, matrices as their file holds them: what every engine is built from.
 pub struct TrunkWeights {
     /// `[vocab_size, hidden_size]`
-    pub word_embeddings: Vec<f32>,
+    pub word_embeddings: Matrix,
     /// `[max_position_embeddings, hidden_size]`
     pub position_embeddings: Vec<f32>,
     /// `[hidden_size]`: the row of token type 0, the only one used.
@@ -137,8 +168,8 @@ pub struct LayerWeights {
 
 /// `y = weight x + bias`.
 pub struct Linear {
-    /// `[outputs, inputs]`, row-major.
-    pub weight: Vec<f32>,
+    /// `[outputs, inputs]`
+    pub weight: Matrix,
     /// `[outputs]`
     pub bias: Vec<f32>,
     /// Rows of `weight`.

@@ -9,7 +9,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::config::TrunkConfig;
 use super::encoder::candle::{CandleEncoder, Device};
+use super::encoder::int8::{self, Int8Encoder};
+use super::encoder::{Encoder, EngineChoice, TrunkWeights};
 use super::fault::{Fault, PackageError};
 use super::head::HeadsFile;
 use super::lexical::Lexicon;
@@ -71,39 +74,87 @@ impl PackageFiles {
     }
 }
 
-/// Loads a package onto a device and proves its parity.
+/// Loads a package onto a device and proves its parity; the engine is chosen by itself.
 pub fn load(folder: &Path, device: &Device) -> Result<Scorer, PackageError> {
-    let files = PackageFiles::read(folder)?;
-    build(&files, device).map_err(|faults| error(folder, faults))
+    load_on(folder, device, EngineChoice::Auto)
 }
 
-fn build(files: &PackageFiles, device: &Device) -> Result<Scorer, Vec<Fault>> {
+/// The same with an engine that the operator may have chosen.
+pub fn load_on(folder: &Path, device: &Device, engine: EngineChoice) -> Result<Scorer, PackageError> {
+    let files = PackageFiles::read(folder)?;
+    build(files, device, engine).map_err(|faults| error(folder, faults))
+}
+
+fn build(files: PackageFiles, device: &Device, choice: EngineChoice) -> Result<Scorer, Vec<Fault>> {
     let config = config::parse(&files.config)?;
-    let heads_file = head::parse(&files.heads)?;
     let parity_file = parity::parse(&files.parity)?;
+    let refused = if device.is_cpu() { int8::unsupported(&config) } else { Some("it computes on a CPU".to_owned()) };
+    match (choice, refused) {
+        (EngineChoice::Candle, _) => on_candle(&files, &config, &parity_file, device, None),
+        (EngineChoice::Int8, Some(why)) => {
+            Err(vec![Fault::new("", "engine", "int8", format!("candle: int8 cannot take this model, {why}"))])
+        }
+        (EngineChoice::Auto, Some(why)) => on_candle(&files, &config, &parity_file, device, device.is_cpu().then_some(why)),
+        (EngineChoice::Int8, None) => on_int8(&files, &config, &parity_file),
+        (EngineChoice::Auto, None) => match on_int8(&files, &config, &parity_file) {
+            Ok(scorer) => Ok(scorer),
+            // Bytes may lose too much of some model. If its files are at fault, candle finds that too, and tells it in its own figures.
+            Err(faults) => {
+                let why = faults.first().map_or_else(String::new, |fault| format!("its answers are too far from the reference: {fault}"));
+                on_candle(&files, &config, &parity_file, device, Some(why))
+            }
+        },
+    }
+}
+
+fn on_int8(files: &PackageFiles, config: &TrunkConfig, parity: &ParityFile) -> Result<Scorer, Vec<Fault>> {
+    assemble(files, config, parity, None, |weights| Ok(Box::new(Int8Encoder::new(config, weights))))
+}
+
+fn on_candle(
+    files: &PackageFiles,
+    config: &TrunkConfig,
+    parity: &ParityFile,
+    device: &Device,
+    why_not_int8: Option<String>,
+) -> Result<Scorer, Vec<Fault>> {
+    assemble(files, config, parity, why_not_int8, |weights| match CandleEncoder::new(config, weights, device) {
+        Ok(engine) => Ok(Box::new(engine)),
+        Err(error) => Err(vec![Fault::new(TRUNK_FILE, "", cause(&error), "weights that the device takes")]),
+    })
+}
+
+fn assemble(
+    files: &PackageFiles,
+    config: &TrunkConfig,
+    parity: &ParityFile,
+    why_not_int8: Option<String>,
+    engine: impl FnOnce(TrunkWeights) -> Result<Box<dyn Encoder>, Vec<Fault>>,
+) -> Result<Scorer, Vec<Fault>> {
+    let heads_file = head::parse(&files.heads)?;
     let tokenizer = Tokenizer::read(&files.tokenizer, config.vocab_size)?;
-    check_sizes(&heads_file, &config, &tokenizer)?;
+    check_sizes(&heads_file, config, &tokenizer)?;
     let heads = head::assemble(&heads_file, &files.head_weights, config.hidden_size)?;
     let mut weights = Weights::read_trunk(TRUNK_FILE, &files.trunk)?;
-    let trunk = encoder::take_trunk(&mut weights, &config);
+    let trunk = encoder::take_trunk(&mut weights, config);
     let faults = weights.finish();
     if !faults.is_empty() {
         return Err(faults);
     }
-    let engine = CandleEncoder::new(&config, trunk, device)
-        .map_err(|error| vec![Fault::new(TRUNK_FILE, "", cause(&error), "weights that the device takes")])?;
-    let trunk_digest = digest(&[&files.config, &files.tokenizer, &files.trunk]);
+    let encoder = engine(trunk)?;
+    let computes = encoder.kind().family();
     let scorer = Scorer {
         digest: digest(&[&files.config, &files.tokenizer, &files.trunk, &files.heads, &files.head_weights]),
-        trunk_digest,
+        trunk_digest: digest(&[&files.config, &files.tokenizer, &files.trunk, computes.as_bytes()]),
         turns: Turns::default(),
         tokenizer,
-        encoder: Box::new(engine),
+        encoder,
+        why_not_int8,
         heads,
         file: heads_file,
         lexicon: Lexicon::new(),
     };
-    prove(&scorer, &parity_file)?;
+    prove(&scorer, parity)?;
     Ok(scorer)
 }
 

@@ -60,17 +60,29 @@ pub struct ParityText {
 /// How far an engine may be from the reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Largest difference of one value of the vector.
-    pub embedding: f32,
+    /// How near the vector must be.
+    pub embedding: Near,
     /// Largest difference of one probability.
     pub probability: f32,
+    /// The label must be the same where the reference's first is this far above its second; a smaller margin is a tie that rounding may turn.
+    pub margin: f32,
+}
+
+/// How near two vectors of unit length are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Near {
+    /// Largest difference of one value.
+    Difference(f32),
+    /// Least cosine.
+    Cosine(f32),
 }
 
 /// The tolerance of an engine. f32 sums in another order differ by about 1e-6 on this trunk; 1e-4 leaves room for other machines. A head's weights
-/// have rows of length 10 to 30, which carries a difference of the vector into the logits tenfold.
+/// have rows of length 10 to 30, which carries a difference of the vector into the logits tenfold. Bytes lose more: what they may lose is DESIGN's.
 pub fn tolerance(engine: EngineKind) -> Tolerance {
     match engine {
-        EngineKind::CandleF32 => Tolerance { embedding: 1e-4, probability: 1e-3 },
+        EngineKind::CandleF32 => Tolerance { embedding: Near::Difference(1e-4), probability: 1e-3, margin: 2e-3 },
+        EngineKind::Int8(_) => Tolerance { embedding: Near::Cosine(0.998), probability: 0.03, margin: 0.05 },
     }
 }
 
@@ -103,9 +115,8 @@ pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreErro
             fault("input_ids", format!("{:?}", found.input_ids), format!("{:?}", expected.input_ids));
             continue;
         }
-        let difference = largest_difference(&found.embedding.0, &expected.embedding);
-        if difference.is_none_or(|d| d > tolerance.embedding) {
-            fault("embedding", describe(difference), format!("at most {}", tolerance.embedding));
+        if let Some((found, expected)) = far_vector(&found.embedding.0, &expected.embedding, tolerance.embedding) {
+            fault("embedding", found, expected);
         }
         compare(&found.probabilities, &expected.probabilities, "the message", tolerance, &mut fault);
     }
@@ -139,11 +150,43 @@ fn compare(
         fault(&format!("probabilities.{head}"), "a head".to_owned(), format!("one of those that read {read}: {named:?}"));
     }
     for (head, probabilities) in found {
-        let difference = largest_difference(probabilities, expected.get(head).map_or(&[][..], Vec::as_slice));
+        let expected = expected.get(head).map_or(&[][..], Vec::as_slice);
+        let difference = largest_difference(probabilities, expected);
         if difference.is_none_or(|d| d > tolerance.probability) {
             fault(&format!("probabilities.{head}"), describe(difference), format!("at most {}", tolerance.probability));
+        } else if let (found, Some(first)) = (largest(probabilities), clear_first(expected, tolerance.margin))
+            && found != Some(first)
+        {
+            fault(&format!("probabilities.{head}"), format!("label {found:?} first"), format!("label {first}, as its margin is clear"));
         }
     }
+}
+
+/// What was found and what was expected of a vector that is too far.
+fn far_vector(found: &[f32], expected: &[f32], near: Near) -> Option<(String, String)> {
+    match near {
+        Near::Difference(most) => {
+            let difference = largest_difference(found, expected);
+            difference.is_none_or(|d| d > most).then(|| (describe(difference), format!("at most {most}")))
+        }
+        Near::Cosine(least) => {
+            let cosine = (found.len() == expected.len()).then(|| found.iter().zip(expected).map(|(a, b)| a * b).sum::<f32>());
+            let far = cosine.is_none_or(|cosine| cosine.is_nan() || cosine < least);
+            far.then(|| (cosine.map_or("another number of values".to_owned(), |c| format!("a cosine of {c}")), format!("at least {least}")))
+        }
+    }
+}
+
+/// The place of the largest number.
+fn largest(values: &[f32]) -> Option<usize> {
+    (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]))
+}
+
+/// The place of the largest number, if it is this far above all others.
+fn clear_first(values: &[f32], margin: f32) -> Option<usize> {
+    let first = largest(values)?;
+    let others = values.iter().enumerate().filter(|(at, _)| *at != first);
+    others.map(|(_, value)| *value).all(|value| values[first] - value >= margin).then_some(first)
 }
 
 fn describe(difference: Option<f32>) -> String {

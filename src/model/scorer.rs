@@ -14,7 +14,8 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::encoder::{EncodeError, Encoder, HiddenStates};
+use super::encoder::int8::TOKENS_MAX;
+use super::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
 use super::examples::{ExampleIntent, ExamplesSpec, unit};
 use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling, Reading};
 use super::lexical::Lexicon;
@@ -22,7 +23,7 @@ use super::tokenizer::{Tokenizer, Tokens};
 use super::{sentence, window};
 use crate::signal::{Absence, Embedding, HeadSignal, LanguageKnown, Probability, SENTENCES_MAX, Sentence, Signal, Signals, Span, Windows};
 
-/// Padded tokens of one engine call on a CPU; 1,024 rows of 384 floats stay in the caches (PERFORMANCE: 128–512 for int8, twice that for f32).
+/// Padded tokens of one call of candle on a CPU; 1,024 rows of 384 floats stay in the caches (PERFORMANCE: 128–512 for int8, twice that for f32).
 const BATCH_TOKENS_CPU: usize = 1024;
 /// The same on a GPU, which wants large products.
 const BATCH_TOKENS_GPU: usize = 32 * 1024;
@@ -43,6 +44,8 @@ pub fn text_key(text: &str) -> TextKey {
 pub struct Scorer {
     pub(super) tokenizer: Tokenizer,
     pub(super) encoder: Box<dyn Encoder>,
+    /// Where the CPU's faster engine was not taken.
+    pub(super) why_not_int8: Option<String>,
     pub(super) heads: Vec<Head>,
     pub(super) file: HeadsFile,
     pub(super) lexicon: Lexicon,
@@ -313,9 +316,10 @@ impl Scorer {
         &self.file
     }
 
-    /// Engine and device, such as `candle-f32 on cpu`.
+    /// Engine and device, such as `int8-avx512-vnni on cpu`; where candle computes on a CPU although nobody asked for it, why.
     pub fn engine(&self) -> String {
-        format!("{} on {}", self.encoder.kind().as_str(), self.encoder.device())
+        let why = self.why_not_int8.as_ref().map_or_else(String::new, |why| format!(" (not int8: {why})"));
+        format!("{} on {}{why}", self.encoder.kind().as_str(), self.encoder.device())
     }
 
     /// SHA-256 of everything the answers depend on, in hex.
@@ -323,7 +327,7 @@ impl Scorer {
         &self.digest
     }
 
-    /// SHA-256 of what the embedding depends on, in hex.
+    /// SHA-256 of what the embedding depends on, the family of the engine included, in hex.
     pub fn trunk_digest(&self) -> &str {
         &self.trunk_digest
     }
@@ -335,7 +339,11 @@ impl Scorer {
 
     /// Padded tokens of one engine call.
     pub fn batch_tokens_max(&self) -> usize {
-        if self.encoder.device() == "cpu" { BATCH_TOKENS_CPU } else { BATCH_TOKENS_GPU }
+        match self.encoder.kind() {
+            EngineKind::Int8(_) => TOKENS_MAX,
+            EngineKind::CandleF32 if self.encoder.device() == "cpu" => BATCH_TOKENS_CPU,
+            EngineKind::CandleF32 => BATCH_TOKENS_GPU,
+        }
     }
 
     fn text(&self, text: &str) -> Text {

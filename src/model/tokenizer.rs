@@ -6,7 +6,11 @@
 //!
 //! Only the first [`TEXT_BYTES_MAX`] bytes are read, so that any text costs bounded time; what was left out is reported.
 
+mod wordpiece;
+
 use tokenizers::Tokenizer as HfTokenizer;
+
+use self::wordpiece::WordPiece;
 
 use super::fault::Fault;
 use crate::signal::Span;
@@ -20,6 +24,8 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Text to ids by the tokenizer that the model was trained with.
 pub struct Tokenizer {
     inner: HfTokenizer,
+    /// The faster way, where the file allows it.
+    word_piece: Option<WordPiece>,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
 }
@@ -57,7 +63,7 @@ impl Tokenizer {
         inner.encode("\u{2603}", false).map_err(|error| fault("model.unk_token", error.to_string(), "a token for unknown words"))?;
         inner.set_encode_special_tokens(true);
         let (prefix, suffix) = special_tokens(&inner).map_err(|found| fault("post_processor", found, "special tokens round a text"))?;
-        Ok(Self { inner, prefix, suffix })
+        Ok(Self { word_piece: WordPiece::read(bytes), inner, prefix, suffix })
     }
 
     /// Special tokens that every window carries.
@@ -73,12 +79,18 @@ impl Tokenizer {
     /// The tokens of a text.
     pub fn encode(&self, text: &str) -> Tokens {
         let read = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
-        let encoding = self.inner.encode(read, false).expect("a word-piece vocabulary with an unknown token encodes any text");
+        let fast = self.word_piece.as_ref().and_then(|word_piece| word_piece.encode(read));
+        let tokens = fast.unwrap_or_else(|| self.encode_by_crate(read));
+        Tokens { bytes_unread: text.len() - read.len(), ..tokens }
+    }
+
+    fn encode_by_crate(&self, text: &str) -> Tokens {
+        let encoding = self.inner.encode(text, false).expect("a word-piece vocabulary with an unknown token encodes any text");
         Tokens {
             ids: encoding.get_ids().to_vec(),
             spans: encoding.get_offsets().iter().map(|(start, end)| Span { start: *start, end: *end }).collect(),
             words: encoding.get_word_ids().iter().map(|word| word.unwrap_or(0)).collect(),
-            bytes_unread: text.len() - read.len(),
+            bytes_unread: 0,
         }
     }
 
@@ -94,4 +106,63 @@ fn special_tokens(inner: &HfTokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
     let (bare, whole) = (ids(false)?, ids(true)?);
     let at = whole.windows(bare.len().max(1)).position(|run| run == bare).ok_or_else(|| format!("{bare:?} became {whole:?}"))?;
     Ok((whole[..at].to_vec(), whole[at + bare.len()..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static SHIPPED: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/baton-en/tokenizer.json");
+        Tokenizer::read(&std::fs::read(file).unwrap(), 30_522).unwrap()
+    });
+
+    /// Whether our own word pieces read the text at all, after checking that they read it as the crate does.
+    fn agrees(text: &str) -> bool {
+        let word_piece = SHIPPED.word_piece.as_ref().expect("the shipped tokenizer is one that we read ourselves");
+        let own = word_piece.encode(text);
+        if let Some(own) = &own {
+            assert_eq!(*own, SHIPPED.encode_by_crate(text), "{text:?}");
+        }
+        own.is_some()
+    }
+
+    #[test]
+    fn word_pieces_are_those_of_the_crate() {
+        for text in [
+            "",
+            " \t\r\n ",
+            "Where is my refund? I've been waiting for 3 weeks!!!",
+            "unaffable re-tokenisation of https://example.com/a_b?c=d#e, e-mail: me@example.org",
+            "ÀÉÎÕÜ ñandú Ærøskøbing İstanbul ŒUVRE straße ﬁne \u{1e9b}\u{323} a\u{301}b \u{301}",
+            "商品がまだ届きません 한국어 ไทย हिन्दी العربية עברית Ελληνικά; Русский ё й",
+            "\u{1f600}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} ©®™ € £ “quotes” ‘single’ – — … • ½ №",
+            "zero\u{200b}width soft\u{ad}hyphen nul\u{0}nul bell\u{7}bell del\u{7f}del \u{fffd} \u{feff}bom nbsp\u{a0}nbsp \u{2028}line \u{3000}wide",
+            "[CLS] [SEP] [UNK] ##ing a##b ## [ SEP ]",
+            "pneumonoultramicroscopicsilicovolcanoconiosis xqzjkvwpt qqqqqqqqqqqqqqqqqqqqqqqqqq",
+        ] {
+            agrees(text);
+        }
+        assert!(agrees(&"a".repeat(100)) && agrees(&"a".repeat(101)) && agrees(&"é".repeat(101)));
+        assert!(agrees("plain English, with “quotes” and naïve accents \u{1f600}"), "the fast way is taken for what customers write");
+        assert!(!agrees("हिन्दी में सामग्री"), "spacing marks go to the crate");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn any_text_has_the_tokens_of_the_crate(text in any::<String>()) {
+            agrees(&text);
+        }
+
+        #[test]
+        fn any_words_have_the_tokens_of_the_crate(text in "([a-zA-Z]{1,12}[ .,!?'’#-]?|[0-9]{1,4} |[à-ÿ]{1,3}|\\PC){0,40}") {
+            agrees(&text);
+        }
+    }
 }

@@ -35,6 +35,54 @@ pub struct Array {
     pub values: Vec<f32>,
 }
 
+/// Largest magnitude of a stored byte.
+const INT8_MAX: f32 = 127.0;
+
+/// A matrix as its file holds it, row-major, checked to be finite.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matrix {
+    /// Numbers, from `F32` or `F16`.
+    Float(Vec<f32>),
+    /// Bytes with one scale a row.
+    Int8 {
+        /// `[rows, columns]`
+        values: Vec<i8>,
+        /// `[rows]`
+        scales: Vec<f32>,
+    },
+}
+
+impl Matrix {
+    /// As numbers.
+    pub fn into_f32(self, columns: usize) -> Vec<f32> {
+        match self {
+            Self::Float(values) => values,
+            Self::Int8 { values, scales } => {
+                values.chunks_exact(columns).zip(scales).flat_map(|(row, scale)| row.iter().map(move |q| f32::from(*q) * scale)).collect()
+            }
+        }
+    }
+
+    /// As bytes with one scale a row. Numbers are rounded to the nearest of 255 steps between the largest of the row and its negative; a row of zeros has
+    /// the scale 1. Our choice, measured by `models/training/export_trunk.py`, which stores the same.
+    pub fn into_int8(self, columns: usize) -> (Vec<i8>, Vec<f32>) {
+        match self {
+            Self::Int8 { values, scales } => (values, scales),
+            Self::Float(numbers) => {
+                let (mut values, mut scales) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(numbers.len() / columns.max(1)));
+                for row in numbers.chunks_exact(columns) {
+                    let largest = row.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                    // A row so small that its scale would be 0 is as good as zeros.
+                    let scale = if largest / INT8_MAX > 0.0 { largest / INT8_MAX } else { 1.0 };
+                    values.extend(row.iter().map(|value| (value / scale).round_ties_even().clamp(-INT8_MAX, INT8_MAX) as i8));
+                    scales.push(scale);
+                }
+                (values, scales)
+            }
+        }
+    }
+}
+
 impl<'a> Weights<'a> {
     /// Reads the header of a trunk: a prefix shared by all names (`bert.`) is taken off, and tensors that no trunk needs are left out.
     pub fn read_trunk(file: &'a str, bytes: &'a [u8]) -> Result<Self, Vec<Fault>> {
@@ -56,16 +104,23 @@ impl<'a> Weights<'a> {
 
     /// Takes a tensor that must have this shape. On a fault, notes it and gives an empty array; [`Weights::finish`] reports.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Array {
-        match self.try_take(name, shape) {
-            Ok(values) => Array { shape: shape.to_vec(), values },
-            Err(fault) => {
-                self.faults.push(fault);
-                Array { shape: shape.to_vec(), values: Vec::new() }
-            }
-        }
+        let columns = shape.last().copied().unwrap_or(1);
+        let values = self.try_take(name, shape).map(|matrix| matrix.into_f32(columns)).unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            Vec::new()
+        });
+        Array { shape: shape.to_vec(), values }
     }
 
-    fn try_take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
+    /// The same for a matrix, in the form that its file holds.
+    pub fn take_matrix(&mut self, name: &str, rows: usize, columns: usize) -> Matrix {
+        self.try_take(name, &[rows, columns]).unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            Matrix::Float(Vec::new())
+        })
+    }
+
+    fn try_take(&mut self, name: &str, shape: &[usize]) -> Result<Matrix, Fault> {
         let fault = |found: String, expected: String| Fault::new(self.file, name, found, expected);
         let Some(view) = self.tensors.remove(name) else {
             return Err(fault("nothing".into(), format!("a tensor of shape {shape:?}")));
@@ -77,15 +132,14 @@ impl<'a> Weights<'a> {
             Dtype::F32 => floats(view.data()),
             Dtype::F16 => view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::I8 => {
-                let scales = self.scales(name, shape)?;
-                let columns = shape[1];
-                view.data().iter().enumerate().map(|(i, byte)| f32::from(byte.cast_signed()) * scales[i / columns]).collect()
+                let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
+                return Ok(Matrix::Int8 { values, scales: self.scales(name, shape)? });
             }
             other => return Err(fault(format!("dtype {other:?}"), "dtype F32, F16 or I8".into())),
         };
         match values.iter().position(|v| !v.is_finite()) {
             Some(at) => Err(fault(format!("{} at element {at}", values[at]), "finite numbers".into())),
-            None => Ok(values),
+            None => Ok(Matrix::Float(values)),
         }
     }
 
@@ -102,7 +156,8 @@ impl<'a> Weights<'a> {
             return Err(fault(format!("{:?} of shape {:?}", view.dtype(), view.shape()), format!("F32 of shape [{}]", shape[0])));
         }
         let scales = floats(view.data());
-        match scales.iter().position(|s| !s.is_finite() || *s < 0.0) {
+        // 128 is the largest magnitude of a byte: what it stands for must be finite too.
+        match scales.iter().position(|s| !(s * 128.0).is_finite() || *s < 0.0) {
             Some(at) => Err(fault(format!("{} at element {at}", scales[at]), "finite scales, 0 or more".into())),
             None => Ok(scales),
         }

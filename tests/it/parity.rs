@@ -8,15 +8,19 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use baton::model::config;
+use baton::model::config::{self, TrunkConfig};
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
-use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates, take_trunk};
-use baton::model::load::load;
+use baton::model::encoder::int8::{Int8Encoder, KernelKind};
+use baton::model::encoder::{EncodeError, Encoder, EngineChoice, EngineKind, HiddenStates, TrunkWeights, take_trunk};
+use baton::model::load::{load, load_on};
+use baton::model::parity;
 use baton::model::scorer::{ScoreInput, Scorer};
 use baton::model::weights::Weights;
 use baton::signal::{Signals, Windows};
 use proptest::prelude::*;
 use serde::Deserialize;
+
+use super::support;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -27,7 +31,8 @@ fn scorer(name: &str) -> Scorer {
 }
 
 static SHIPPED: LazyLock<Scorer> = LazyLock::new(|| scorer("models/baton-en"));
-static TINY: LazyLock<Scorer> = LazyLock::new(|| scorer("tests/data/tiny-bert"));
+static TINY: LazyLock<Scorer> =
+    LazyLock::new(|| load_on(&path("tests/data/tiny-bert"), &open_device(DeviceChoice::Cpu).unwrap(), EngineChoice::Candle).unwrap());
 
 #[derive(Deserialize)]
 struct Hidden {
@@ -52,14 +57,20 @@ fn hidden() -> Hidden {
     serde_json::from_slice(&fs::read(path("tests/data/tiny-bert-hidden.json")).unwrap()).unwrap()
 }
 
-#[test]
-fn hidden_states_equal_the_reference_alone_and_in_a_padded_batch() {
-    let read = |name: &str| fs::read(path("tests/data/tiny-bert").join(name)).unwrap();
+/// Shape and weights of a package's trunk.
+fn trunk(package: &str) -> (TrunkConfig, TrunkWeights) {
+    let read = |name: &str| fs::read(path(package).join(name)).unwrap();
     let config = config::parse(&read("config.json")).unwrap();
     let bytes = read("model.safetensors");
     let mut weights = Weights::read_trunk("model.safetensors", &bytes).unwrap();
     let trunk = take_trunk(&mut weights, &config);
     assert_eq!(weights.finish(), []);
+    (config, trunk)
+}
+
+#[test]
+fn hidden_states_equal_the_reference_alone_and_in_a_padded_batch() {
+    let (config, trunk) = trunk("tests/data/tiny-bert");
     let encoder = CandleEncoder::new(&config, trunk, &open_device(DeviceChoice::Cpu).unwrap()).unwrap();
     let texts = hidden().texts;
     let ids: Vec<&[u32]> = texts.iter().map(|text| text.input_ids.as_slice()).collect();
@@ -141,6 +152,69 @@ fn the_shipped_package_and_both_storages_of_the_tiny_one_prove_themselves() {
     let tiny = scorer("tests/data/tiny-bert-int8");
     assert_eq!(tiny.heads().len(), TINY.heads().len());
     assert_ne!(tiny.digest(), TINY.digest());
+}
+
+/// The shipped package on a given kernel.
+fn on_kernel(kind: KernelKind) -> Scorer {
+    let (config, trunk) = trunk("models/baton-en");
+    let encoder = Int8Encoder::with_kernel(&config, trunk, kind);
+    scorer("models/baton-en").exchange_encoder(|_| Box::new(encoder))
+}
+
+/// Lines that were written for Baton: short and long, with typing mistakes, emoji and capitals.
+fn lines() -> Vec<String> {
+    let file = fs::read_to_string(path("models/training/own/intent_rare.csv")).unwrap();
+    file.lines().skip(1).filter_map(|line| Some(line.rsplit_once(',')?.0.trim_matches('"').to_owned())).take(1000).collect()
+}
+
+#[test]
+fn every_kernel_proves_itself_and_gives_the_same_bits_on_a_thousand_texts() {
+    assert!(SHIPPED.engine().starts_with("int8-"), "{}", SHIPPED.engine());
+    let parity = parity::parse(&fs::read(path("models/baton-en/parity.json")).unwrap()).unwrap();
+    let lines = lines();
+    assert_eq!(lines.len(), 1000);
+    let inputs: Vec<ScoreInput<'_>> = lines.iter().map(|text| ScoreInput::message(text)).collect();
+    let expected = SHIPPED.score(&inputs).unwrap();
+    for kind in KernelKind::ALL.into_iter().filter(|kind| kind.is_available()) {
+        let scorer = on_kernel(kind);
+        assert_eq!(parity::check(&scorer, &parity).unwrap(), [], "{kind}");
+        // A hundred lines take the portable kernel as long as a thousand do the others.
+        let count = if kind == KernelKind::Portable { 100 } else { 1000 };
+        for (found, expected) in scorer.score(&inputs[..count]).unwrap().iter().zip(&expected) {
+            let bits = |signals: &Signals| numbers(signals).iter().map(|number| number.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(found), bits(expected), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn both_engines_say_the_same_of_ninety_nine_messages_in_a_hundred() {
+    let candle = load_on(&path("models/baton-en"), &open_device(DeviceChoice::Cpu).unwrap(), EngineChoice::Candle).unwrap();
+    let lines = lines();
+    let inputs: Vec<ScoreInput<'_>> = lines.iter().take(400).map(|text| ScoreInput::message(text)).collect();
+    let (mut same, mut of) = (0, 0);
+    for (int8, f32) in SHIPPED.score(&inputs).unwrap().iter().zip(candle.score(&inputs).unwrap()) {
+        for (int8, f32) in [(&int8.sentiment, &f32.sentiment), (&int8.intent, &f32.intent)] {
+            let (Ok(int8), Ok(f32)) = (int8, f32) else { continue };
+            of += 1;
+            same += usize::from(int8.top == f32.top);
+        }
+    }
+    assert!(of > 600 && 100 * same >= 99 * of, "{same} of {of}");
+}
+
+#[test]
+fn a_pass_allocates_nothing_once_it_has_run() {
+    let (config, trunk) = trunk("models/baton-en");
+    let encoder = Int8Encoder::new(&config, trunk);
+    let ids: Vec<Vec<u32>> = [15, 40, 3].iter().map(|length| (1000..1000 + length).collect()).collect();
+    let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let mut sum = 0.0;
+    let mut pass = || encoder.forward(&sequences, |_, states| sum += states[0]);
+    pass();
+    let allocations = support::allocations(|| (0..3).for_each(|_| pass()));
+    assert_eq!(allocations, 0);
+    assert!(sum.is_finite() && sum != 0.0);
 }
 
 /// Everything of a message that is a number, in one list.

@@ -89,7 +89,7 @@ impl CandleEncoder {
         let token_type = Tensor::from_vec(weights.token_type_embedding, (1, h), device)?;
         let positions = Tensor::from_vec(weights.position_embeddings, (config.max_position_embeddings, h), device)?;
         Ok(Self {
-            word_embeddings: Tensor::from_vec(weights.word_embeddings, (config.vocab_size, h), device)?,
+            word_embeddings: Tensor::from_vec(weights.word_embeddings.into_f32(h), (config.vocab_size, h), device)?,
             position_embeddings: positions.broadcast_add(&token_type)?,
             embedding_norm: CandleNorm::new(weights.embedding_norm, eps, device)?,
             layers: weights.layers.into_iter().map(|layer| Layer::new(layer, eps, device)).collect::<candle_core::Result<_>>()?,
@@ -181,19 +181,12 @@ impl CandleEncoder {
 
 impl Layer {
     fn new(weights: LayerWeights, eps: f32, device: &Device) -> candle_core::Result<Self> {
-        let [query, key, value] = [weights.query, weights.key, weights.value];
-        let qkv = super::Linear {
-            outputs: query.outputs + key.outputs + value.outputs,
-            inputs: query.inputs,
-            weight: [query.weight, key.weight, value.weight].concat(),
-            bias: [query.bias, key.bias, value.bias].concat(),
-        };
         Ok(Self {
-            qkv: CandleLinear::new(qkv, device)?,
-            attention_output: CandleLinear::new(weights.attention_output, device)?,
+            qkv: CandleLinear::new(vec![weights.query, weights.key, weights.value], device)?,
+            attention_output: CandleLinear::new(vec![weights.attention_output], device)?,
             attention_norm: CandleNorm::new(weights.attention_norm, eps, device)?,
-            intermediate: CandleLinear::new(weights.intermediate, device)?,
-            output: CandleLinear::new(weights.output, device)?,
+            intermediate: CandleLinear::new(vec![weights.intermediate], device)?,
+            output: CandleLinear::new(vec![weights.output], device)?,
             output_norm: CandleNorm::new(weights.output_norm, eps, device)?,
         })
     }
@@ -219,9 +212,17 @@ impl Layer {
 }
 
 impl CandleLinear {
-    fn new(linear: super::Linear, device: &Device) -> candle_core::Result<Self> {
-        let weight = Tensor::from_vec(linear.weight, (linear.outputs, linear.inputs), device)?.t()?.contiguous()?;
-        Ok(Self { weight, bias: Tensor::from_vec(linear.bias, linear.outputs, device)? })
+    /// Several that read the same inputs, as one, in their order.
+    fn new(parts: Vec<super::Linear>, device: &Device) -> candle_core::Result<Self> {
+        let (mut weight, mut bias, mut inputs) = (Vec::new(), Vec::new(), 0);
+        for linear in parts {
+            inputs = linear.inputs;
+            weight.extend(linear.weight.into_f32(inputs));
+            bias.extend(linear.bias);
+        }
+        let weight = Tensor::from_vec(weight, (bias.len(), inputs), device)?.t()?.contiguous()?;
+        let outputs = bias.len();
+        Ok(Self { weight, bias: Tensor::from_vec(bias, outputs, device)? })
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {

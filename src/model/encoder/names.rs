@@ -44,7 +44,7 @@ pub fn take_trunk(weights: &mut Weights<'_>, config: &TrunkConfig) -> TrunkWeigh
     let mut token_types = weights.take(names.token_type_embeddings, &[config.type_vocab_size, hidden]).values;
     token_types.truncate(hidden);
     TrunkWeights {
-        word_embeddings: weights.take(names.word_embeddings, &[config.vocab_size, hidden]).values,
+        word_embeddings: weights.take_matrix(names.word_embeddings, config.vocab_size, hidden),
         position_embeddings: weights.take(names.position_embeddings, &[config.max_position_embeddings, hidden]).values,
         token_type_embedding: token_types,
         embedding_norm: norm(weights, names.embedding_norm, hidden),
@@ -68,7 +68,7 @@ pub fn take_trunk(weights: &mut Weights<'_>, config: &TrunkConfig) -> TrunkWeigh
 
 fn linear(weights: &mut Weights<'_>, name: &str, outputs: usize, inputs: usize) -> Linear {
     Linear {
-        weight: weights.take(&format!("{name}.weight"), &[outputs, inputs]).values,
+        weight: weights.take_matrix(&format!("{name}.weight"), outputs, inputs),
         bias: weights.take(&format!("{name}.bias"), &[outputs]).values,
         outputs,
         inputs,

@@ -1,0 +1,577 @@
+//! The int8 engine: a BERT-family encoder on a CPU, products in bytes, everything else in `f32`.
+//!
+//! In and out as [`Encoder`]. Weights are signed bytes with one scale an output channel, activations bytes with one scale a token: one scale for a whole
+//! tensor ruins small models (onnxruntime issue 9599). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
+//! Nothing here depends on what else is in the batch, nor on the processor: all kernels give the same bits.
+//!
+//! One forward pass runs on the calling thread from start to end, in buffers that are kept for the next.
+//!
+//! | step | from → to |
+//! |---|---|
+//! | embed | ids → x `f32` |
+//! | bytes of x, product | x → queries, keys, values, in one product |
+//! | attend | → context |
+//! | bytes of the context, product, add and norm | context → x |
+//! | bytes of x, product with GELU | x → inner |
+//! | bytes of inner, product, add and norm | inner → x |
+//!
+//! From "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et al. 2019), as [`super::candle`]; the form of the products is our choice, measured by
+//! `benches/encoder.rs`.
+#![expect(unsafe_code, reason = "the one place for it: vector instructions and the buffers that they walk over")]
+
+mod kernel;
+mod lanes;
+mod matrix;
+mod rows;
+
+use std::sync::{Mutex, PoisonError};
+
+pub use self::kernel::KernelKind;
+use self::kernel::ROWS_MAX;
+use self::lanes::LANES;
+use self::matrix::{Aligned, PackedMatrix};
+use self::rows::{Activations, AddNorm, Attention, Embed, Range, Steps, Then, ToBytes};
+use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
+use crate::model::config::{Activation, TrunkConfig};
+
+/// Tokens of one pass; longer calls are cut between sequences. Buffers of 256 tokens at a width of 384 are 4 MB and stay in the second cache mostly (our choice,
+/// measured by `benches/encoder.rs`).
+pub const TOKENS_MAX: usize = 256;
+
+/// A trunk.
+pub struct Int8Encoder {
+    kind: KernelKind,
+    steps: &'static Steps,
+    hidden_size: usize,
+    heads: usize,
+    activation: Activation,
+    eps: f32,
+    /// `[vocab_size, hidden_size]`, only looked up.
+    words: Vec<i8>,
+    /// `[vocab_size]`
+    word_scales: Vec<f32>,
+    /// `[max_position_embeddings, hidden_size]`: positions with the token type added.
+    positions: Vec<f32>,
+    embedding_norm: Norm,
+    layers: Vec<Layer>,
+    /// Buffers that no pass uses now; as many as passes ran at once.
+    buffers: Mutex<Vec<Buffers>>,
+}
+
+struct Layer {
+    qkv: PackedMatrix,
+    attention_output: PackedMatrix,
+    attention_norm: Norm,
+    intermediate: PackedMatrix,
+    output: PackedMatrix,
+    output_norm: Norm,
+}
+
+/// What a pass writes and reads; `tokens` is how many it has room for.
+struct Buffers {
+    tokens: usize,
+    x: Aligned,
+    /// Queries, keys and values, later the inner states.
+    wide: Aligned,
+    context: Aligned,
+    y: Aligned,
+    bytes: Aligned,
+    scales: Aligned,
+    keys: Aligned,
+    weights: Aligned,
+}
+
+/// Why a trunk cannot run on this engine, if it cannot; the candle engine takes it then.
+pub fn unsupported(config: &TrunkConfig) -> Option<String> {
+    let widths = [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)];
+    widths
+        .into_iter()
+        .find(|(_, width)| !width.is_multiple_of(LANES))
+        .map(|(key, width)| format!("{key} is {width}, no multiple of {LANES}"))
+}
+
+impl Int8Encoder {
+    /// Packs the weights for the fastest kernel of this machine.
+    ///
+    /// # Panics
+    /// Where [`unsupported`] says why not.
+    pub fn new(config: &TrunkConfig, weights: TrunkWeights) -> Self {
+        Self::with_kernel(config, weights, KernelKind::best())
+    }
+
+    /// The same for a given kernel, which must be available.
+    pub fn with_kernel(config: &TrunkConfig, weights: TrunkWeights, kind: KernelKind) -> Self {
+        assert_eq!(unsupported(config), None, "the caller asks first");
+        let h = config.hidden_size;
+        let (words, word_scales) = weights.word_embeddings.into_int8(h);
+        let mut positions = weights.position_embeddings;
+        for row in positions.chunks_exact_mut(h) {
+            for (position, token_type) in row.iter_mut().zip(&weights.token_type_embedding) {
+                *position += token_type;
+            }
+        }
+        Self {
+            kind,
+            steps: rows::steps(kind),
+            hidden_size: h,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps as f32,
+            words,
+            word_scales,
+            positions,
+            embedding_norm: weights.embedding_norm,
+            layers: weights.layers.into_iter().map(|layer| Layer::new(layer, config.hidden_act)).collect(),
+            buffers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Which kernel multiplies.
+    pub fn kernel(&self) -> KernelKind {
+        self.kind
+    }
+
+    /// Bytes of weights that it holds.
+    pub fn weight_bytes(&self) -> usize {
+        let matrices = self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output]);
+        self.words.len() + 4 * (self.word_scales.len() + self.positions.len()) + matrices.map(PackedMatrix::bytes).sum::<usize>()
+    }
+
+    /// One pass over sequences of at most [`TOKENS_MAX`] tokens together, or over one longer one. `after(layer, x)` sees the states `[tokens, hidden_size]` of all
+    /// sequences after each layer, counted from 1. Allocates nothing once a pass of as many tokens has run.
+    pub fn forward(&self, sequences: &[&[u32]], mut after: impl FnMut(usize, &[f32])) {
+        let tokens: usize = sequences.iter().map(|ids| ids.len()).sum();
+        let longest = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        if tokens == 0 {
+            return;
+        }
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(Buffers::none);
+        buffers.make_room(self, tokens, longest);
+        let h = self.hidden_size;
+        let mut pass = Pass::new(self, &mut buffers, tokens);
+        pass.embed(sequences);
+        for (number, layer) in (1..).zip(&self.layers) {
+            pass.run(layer, sequences);
+            // SAFETY: the buffer holds `tokens` rows of `h` numbers, which nobody writes until `after` returns.
+            after(number, unsafe { std::slice::from_raw_parts(pass.x, tokens * h) });
+        }
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
+    }
+}
+
+impl Encoder for Int8Encoder {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Int8(self.kind)
+    }
+
+    fn device(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        let h = self.hidden_size;
+        let tokens = sequences.iter().map(|ids| ids.len()).sum();
+        let mut states: Vec<HiddenStates> = layers.iter().map(|_| HiddenStates::with_capacity(h, tokens)).collect();
+        let mut finite = true;
+        for part in parts(sequences) {
+            self.forward(part, |layer, x| {
+                let Some(wanted) = layers.iter().position(|wanted| *wanted == layer) else { return };
+                finite &= x.iter().all(|value| value.is_finite());
+                let mut from = 0;
+                for ids in part {
+                    states[wanted].push(&x[from * h..(from + ids.len()) * h]);
+                    from += ids.len();
+                }
+            });
+        }
+        if finite { Ok(states) } else { Err(EncodeError::NotFinite) }
+    }
+}
+
+/// Runs of sequences of at most [`TOKENS_MAX`] tokens together; one that is longer is by itself.
+fn parts<'a, 's>(mut sequences: &'a [&'s [u32]]) -> impl Iterator<Item = &'a [&'s [u32]]> {
+    std::iter::from_fn(move || {
+        let (mut taken, mut tokens) = (0, 0);
+        while taken < sequences.len() && (taken == 0 || tokens + sequences[taken].len() <= TOKENS_MAX) {
+            tokens += sequences[taken].len();
+            taken += 1;
+        }
+        let (part, rest) = sequences.split_at(taken);
+        sequences = rest;
+        (taken > 0).then_some(part)
+    })
+}
+
+impl Layer {
+    fn new(weights: LayerWeights, activation: Activation) -> Self {
+        let pack = |parts, range: Range| PackedMatrix::new(parts, range.zero_point());
+        Self {
+            qkv: pack(vec![weights.query, weights.key, weights.value], Range::Symmetric),
+            attention_output: pack(vec![weights.attention_output], Range::Symmetric),
+            attention_norm: weights.attention_norm,
+            intermediate: pack(vec![weights.intermediate], Range::Symmetric),
+            output: pack(vec![weights.output], inner_range(activation)),
+            output_norm: weights.output_norm,
+        }
+    }
+}
+
+/// Which bytes stand for inner states.
+fn inner_range(activation: Activation) -> Range {
+    match activation {
+        Activation::GeluErf => Range::MostlyPositive,
+        Activation::Relu => Range::Positive,
+    }
+}
+
+impl Buffers {
+    fn none() -> Self {
+        let [x, wide, context, y, bytes, scales, keys, weights] = std::array::from_fn(|_| Aligned::zeroed(0));
+        Self { tokens: 0, x, wide, context, y, bytes, scales, keys, weights }
+    }
+
+    /// Room for a pass; what was there is of no use.
+    fn make_room(&mut self, encoder: &Int8Encoder, tokens: usize, longest: usize) {
+        const F32: usize = 4;
+        // A lone long sequence sets the size once; most passes find room.
+        let rows = tokens.max(TOKENS_MAX.min(tokens.next_power_of_two())).next_multiple_of(ROWS_MAX);
+        let strides = Strides::new(encoder);
+        let longest = longest.next_multiple_of(LANES);
+        self.keys.grow(longest * strides.head.next_multiple_of(LANES) * F32);
+        self.weights.grow(4 * longest * F32);
+        if self.tokens >= rows {
+            return;
+        }
+        self.x.grow(rows * encoder.hidden_size * F32);
+        // Attention reads 16 rows beyond the last, and 16 numbers beyond the last head.
+        self.wide.grow((rows + LANES + 1) * strides.wide * F32);
+        self.context.grow((rows + 1) * strides.context * F32);
+        self.y.grow(rows * strides.y * F32);
+        self.bytes.grow(rows * strides.bytes);
+        self.scales.grow(rows * F32);
+        self.tokens = rows;
+    }
+}
+
+/// Distances of rows.
+#[derive(Clone, Copy)]
+struct Strides {
+    head: usize,
+    wide: usize,
+    context: usize,
+    y: usize,
+    bytes: usize,
+}
+
+impl Strides {
+    fn new(encoder: &Int8Encoder) -> Self {
+        let head = encoder.hidden_size / encoder.heads;
+        let (mut wide, mut y, mut bytes) = (0, 0, 0);
+        for layer in &encoder.layers {
+            wide = wide.max(layer.qkv.outputs).max(layer.intermediate.outputs);
+            y = y.max(layer.attention_output.outputs).max(layer.output.outputs);
+            bytes = bytes.max(layer.qkv.inputs).max(layer.output.inputs);
+        }
+        // What a head writes beyond its size lands in the next one's place before that is written, and behind the last in this room.
+        let context = encoder.hidden_size + if head.is_multiple_of(LANES) { 0 } else { LANES };
+        Self { head, wide, context, y, bytes }
+    }
+}
+
+/// One pass: where everything stands.
+struct Pass<'a> {
+    encoder: &'a Int8Encoder,
+    strides: Strides,
+    tokens: usize,
+    x: *mut f32,
+    wide: *mut f32,
+    context: *mut f32,
+    y: *mut f32,
+    bytes: *mut u8,
+    scales: *mut f32,
+    keys: *mut f32,
+    weights: *mut f32,
+}
+
+impl<'a> Pass<'a> {
+    fn new(encoder: &'a Int8Encoder, buffers: &mut Buffers, tokens: usize) -> Self {
+        Self {
+            encoder,
+            strides: Strides::new(encoder),
+            tokens,
+            x: buffers.x.as_mut_ptr(),
+            wide: buffers.wide.as_mut_ptr(),
+            context: buffers.context.as_mut_ptr(),
+            y: buffers.y.as_mut_ptr(),
+            bytes: buffers.bytes.as_mut_ptr(),
+            scales: buffers.scales.as_mut_ptr(),
+            keys: buffers.keys.as_mut_ptr(),
+            weights: buffers.weights.as_mut_ptr(),
+        }
+    }
+
+    fn embed(&mut self, sequences: &[&[u32]]) {
+        let encoder = self.encoder;
+        let h = encoder.hidden_size;
+        let mut row = 0;
+        for ids in sequences {
+            for (position, id) in ids.iter().enumerate() {
+                let id = *id as usize;
+                let step = Embed {
+                    word: encoder.words[id * h..(id + 1) * h].as_ptr(),
+                    scale: encoder.word_scales[id],
+                    position: encoder.positions[position * h..(position + 1) * h].as_ptr(),
+                    x: self.x.wrapping_add(row * h),
+                    weight: encoder.embedding_norm.weight.as_ptr(),
+                    bias: encoder.embedding_norm.bias.as_ptr(),
+                    eps: encoder.eps,
+                    width: h,
+                };
+                // SAFETY: the kernel is available; each source was sliced to h, the norm holds h, and x has a row for each token.
+                unsafe { (encoder.steps.embed)(&step) }
+                row += 1;
+            }
+        }
+    }
+
+    fn run(&mut self, layer: &Layer, sequences: &[&[u32]]) {
+        let (encoder, strides) = (self.encoder, self.strides);
+        let (h, inner) = (encoder.hidden_size, layer.output.inputs);
+        self.to_bytes(self.x, h, h, &layer.qkv, Range::Symmetric);
+        self.product(&layer.qkv, Then::Keep, self.wide, layer.qkv.outputs);
+        let attention = Attention {
+            qkv: self.wide,
+            qkv_stride: layer.qkv.outputs,
+            context: self.context,
+            context_stride: strides.context,
+            keys: self.keys,
+            weights: self.weights,
+            heads: encoder.heads,
+            head_size: strides.head,
+        };
+        let mut first = 0;
+        for ids in sequences {
+            // SAFETY: the kernel is available; `make_room` gave the room that `Attention` asks for.
+            unsafe { (encoder.steps.attend)(&attention, first, ids.len()) }
+            first += ids.len();
+        }
+        self.to_bytes(self.context, strides.context, h, &layer.attention_output, Range::Symmetric);
+        self.product(&layer.attention_output, Then::Keep, self.y, layer.attention_output.outputs);
+        self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
+
+        self.to_bytes(self.x, h, h, &layer.intermediate, Range::Symmetric);
+        self.product(&layer.intermediate, Then::Activate(encoder.activation), self.wide, layer.intermediate.outputs);
+        // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
+        let width = inner.min(layer.intermediate.outputs);
+        self.to_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(encoder.activation));
+        self.product(&layer.output, Then::Keep, self.y, layer.output.outputs);
+        self.add_norm(layer.output.outputs, &layer.output_norm);
+    }
+
+    /// Rows of numbers → the bytes that a matrix reads.
+    fn to_bytes(&mut self, x: *const f32, stride: usize, width: usize, matrix: &PackedMatrix, range: Range) {
+        let (bytes, scales, rows, bytes_stride) = (self.bytes, self.scales, self.tokens, matrix.inputs);
+        let step = ToBytes { x, stride, width, rows, bytes, bytes_stride, scales, range };
+        // SAFETY: the kernel is available; `x` holds `rows` rows of `width` numbers, and `make_room` gave as many rows of bytes and scales.
+        unsafe { (self.encoder.steps.to_bytes)(&step) }
+    }
+
+    fn product(&mut self, matrix: &PackedMatrix, then: Then, out: *mut f32, out_stride: usize) {
+        let a = Activations { bytes: self.bytes, scales: self.scales, rows: self.tokens };
+        // SAFETY: the kernel is available; `to_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
+        // `matrix.outputs` for each.
+        unsafe { (self.encoder.steps.product)(&a, matrix, then, out, out_stride) }
+    }
+
+    fn add_norm(&mut self, y_stride: usize, norm: &Norm) {
+        let step = AddNorm {
+            x: self.x,
+            y: self.y,
+            y_stride,
+            weight: norm.weight.as_ptr(),
+            bias: norm.bias.as_ptr(),
+            eps: self.encoder.eps,
+            width: self.encoder.hidden_size,
+            rows: self.tokens,
+        };
+        // SAFETY: the kernel is available; x and y hold `tokens` rows, the norm h numbers.
+        unsafe { (self.encoder.steps.add_norm)(&step) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::encoder::Linear;
+    use crate::model::weights::Matrix;
+    use crate::random::Random;
+
+    fn available() -> impl Iterator<Item = KernelKind> {
+        KernelKind::ALL.into_iter().filter(|kind| kind.is_available())
+    }
+
+    /// Numbers between -1 and 1.
+    fn numbers(random: &mut Random, count: usize) -> Vec<f32> {
+        (0..count).map(|_| random.below(20_001) as f32 / 10_000.0 - 1.0).collect()
+    }
+
+    fn linear(random: &mut Random, outputs: usize, inputs: usize) -> Linear {
+        Linear { weight: Matrix::Float(numbers(random, outputs * inputs)), bias: numbers(random, outputs), outputs, inputs }
+    }
+
+    #[test]
+    fn every_kernel_multiplies_as_a_naive_product_does() {
+        let mut random = Random::new(9);
+        for case in 0..60 {
+            let (rows, inputs, outputs) = (1 + random.below(70), 1 + random.below(300), 1 + random.below(200));
+            let range = [Range::Symmetric, Range::MostlyPositive, Range::Positive][case % 3];
+            let linear = linear(&mut random, outputs, inputs);
+            let (weights, scales) = linear.weight.clone().into_int8(inputs);
+            let bias = linear.bias.clone();
+            let matrix = PackedMatrix::new(vec![linear], range.zero_point());
+            let bytes: Vec<u8> = (0..rows * inputs).map(|_| random.below(256) as u8).collect();
+            let row_scales: Vec<f32> = numbers(&mut random, rows);
+            let mut padded = Aligned::zeroed(rows.next_multiple_of(ROWS_MAX) * matrix.inputs);
+            for (row, from) in bytes.chunks_exact(inputs).enumerate() {
+                // SAFETY: the buffer has a row of `matrix.inputs` bytes for each.
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), padded.as_mut_ptr::<u8>().add(row * matrix.inputs), inputs) }
+            }
+            for kind in available() {
+                let mut out = vec![0.0; rows * matrix.outputs];
+                let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), rows };
+                // SAFETY: the kernel is available, and the buffers are as large as `Steps` asks for.
+                unsafe { (rows::steps(kind).product)(&a, &matrix, Then::Keep, out.as_mut_ptr(), matrix.outputs) }
+                for row in 0..rows {
+                    for output in 0..outputs {
+                        let terms = bytes[row * inputs..][..inputs].iter().zip(&weights[output * inputs..][..inputs]);
+                        let sum: i32 = terms.map(|(a, w)| (i32::from(*a) - range.zero_point()) * i32::from(*w)).sum();
+                        let expected = (sum as f32 * scales[output]).mul_add(row_scales[row], bias[output]);
+                        let found = out[row * matrix.outputs + output];
+                        assert_eq!(
+                            found.to_bits(),
+                            expected.to_bits(),
+                            "{kind}, {rows} x {inputs} x {outputs}, row {row}, output {output}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// A trunk of random weights.
+    fn random_trunk(config: &TrunkConfig) -> TrunkWeights {
+        let mut random = Random::new(11);
+        let random = &mut random;
+        let (h, inner) = (config.hidden_size, config.intermediate_size);
+        let norm =
+            |random: &mut Random| Norm { weight: numbers(random, h).iter().map(|w| 1.0 + 0.3 * w).collect(), bias: numbers(random, h) };
+        TrunkWeights {
+            word_embeddings: Matrix::Float(numbers(random, config.vocab_size * h)),
+            position_embeddings: numbers(random, config.max_position_embeddings * h),
+            token_type_embedding: numbers(random, h),
+            embedding_norm: norm(random),
+            layers: (0..config.num_hidden_layers)
+                .map(|_| LayerWeights {
+                    query: linear(random, h, h),
+                    key: linear(random, h, h),
+                    value: linear(random, h, h),
+                    attention_output: linear(random, h, h),
+                    attention_norm: norm(random),
+                    intermediate: linear(random, inner, h),
+                    output: linear(random, h, inner),
+                    output_norm: norm(random),
+                })
+                .collect(),
+        }
+    }
+
+    fn config(hidden_size: usize, heads: usize, inner: usize, hidden_act: Activation) -> TrunkConfig {
+        TrunkConfig {
+            family: crate::model::config::Family::Bert,
+            vocab_size: 50,
+            hidden_size,
+            num_hidden_layers: 2,
+            num_attention_heads: heads,
+            intermediate_size: inner,
+            hidden_act,
+            layer_norm_eps: 1e-12,
+            max_position_embeddings: 300,
+            type_vocab_size: 2,
+            pad_token_id: 0,
+        }
+    }
+
+    #[test]
+    fn every_kernel_gives_the_same_bits_and_a_batch_those_of_its_members() {
+        for config in [config(48, 6, 80, Activation::GeluErf), config(64, 2, 64, Activation::Relu), config(32, 1, 144, Activation::GeluErf)]
+        {
+            let mut random = Random::new(5);
+            let lengths = [1, 2, 15, 16, 17, 33, 64, 3, 260];
+            let ids: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).map(|_| random.below(50) as u32).collect()).collect();
+            let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+            let mut first: Option<Vec<HiddenStates>> = None;
+            for kind in available() {
+                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), kind);
+                let states = encoder.encode(&sequences, &[1, 2]).unwrap();
+                for (at, sequence) in sequences.iter().enumerate() {
+                    let alone = encoder.encode(&[sequence], &[2]).unwrap();
+                    assert!(
+                        alone[0].rows(0).eq(states[1].rows(at)),
+                        "{kind}: a sequence of {} tokens depends on its batch",
+                        sequence.len()
+                    );
+                }
+                match &first {
+                    None => first = Some(states),
+                    Some(first) => assert!(*first == states, "{kind} gives other bits, hidden size {}", config.hidden_size),
+                }
+            }
+        }
+    }
+
+    /// The integral of the normal density, by Simpson's rule.
+    fn phi(x: f64) -> f64 {
+        let steps = 2000;
+        let width = x / f64::from(steps);
+        let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let inside: f64 = (1..steps).map(|at| if at % 2 == 1 { 4.0 } else { 2.0 } * density(width * f64::from(at))).sum();
+        0.5 + width / 3.0 * (density(0.0) + inside + density(x))
+    }
+
+    #[test]
+    fn gelu_is_the_exact_one_within_its_stated_error() {
+        for kind in available() {
+            for start in -12..12 {
+                let mut x: [f32; LANES] = std::array::from_fn(|lane| start as f32 + lane as f32 / LANES as f32);
+                let expected = x.map(|x| f64::from(x) * phi(f64::from(x)));
+                // SAFETY: the kernel is available, and 16 numbers are there.
+                unsafe { (rows::steps(kind).activate)(Activation::GeluErf, x.as_mut_ptr()) }
+                for (found, expected) in x.into_iter().zip(expected) {
+                    assert!((f64::from(found) - expected).abs() < 1.7e-5, "{kind}: {found}, not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_are_cut_between_sequences() {
+        let ids: Vec<Vec<u32>> = [100, 100, 100, 300, 1].iter().map(|length| vec![0; *length]).collect();
+        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let lengths: Vec<Vec<usize>> = parts(&sequences).map(|part| part.iter().map(|ids| ids.len()).collect()).collect();
+        assert_eq!(lengths, [vec![100, 100], vec![100], vec![300], vec![1]]);
+    }
+
+    #[test]
+    fn a_width_that_fills_no_register_is_told() {
+        assert_eq!(unsupported(&config(40, 5, 64, Activation::Relu)).unwrap(), "hidden_size is 40, no multiple of 16");
+        assert_eq!(unsupported(&config(48, 6, 72, Activation::Relu)).unwrap(), "intermediate_size is 72, no multiple of 16");
+    }
+}
