@@ -8,6 +8,7 @@ pub mod eval;
 pub mod features;
 pub mod intents;
 pub mod labelled;
+pub mod models;
 pub mod outbox;
 pub mod package;
 pub mod policy;
@@ -72,6 +73,8 @@ enum Command {
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
     Eval(eval::EvalArguments),
+    /// Work with model packages: quantize.
+    Models(models::ModelsArguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -178,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Outbox(arguments) => outbox::run(&arguments),
         Command::Train(arguments) => train::run(&arguments, &places),
         Command::Eval(arguments) => eval::run(&arguments, &places),
+        Command::Models(arguments) => models::run(&arguments, &places),
     };
     match result {
         Ok(Outcome::Success) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 //! In reading order: a package is loaded ([`load`]: [`config`], [`weights`], [`head`], [`parity`], faults in [`fault`]); a text becomes tokens
 //! ([`tokenizer`]) and windows ([`window`]); the trunk turns them into hidden states ([`encoder`]); heads read those ([`head`], [`examples`],
 //! [`language`]); rules read the text itself ([`lexical`]); [`scorer`] is the façade over all of it. [`train`] fits heads, [`evaluate`] measures
-//! them.
+//! them; [`quantise`] makes packages smaller.
 
 pub mod config;
 pub mod encoder;
@@ -15,6 +15,7 @@ pub mod language;
 pub mod lexical;
 pub mod load;
 pub mod parity;
+pub mod quantise;
 pub mod scorer;
 pub mod sentence;
 pub mod tokenizer;

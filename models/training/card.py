@@ -106,13 +106,31 @@ def labels() -> str:
 
 
 def agree(folder: Path) -> None:
-    """Refuses figures of `baton eval` that differ from the training framework's by more than 0.1 point."""
+    """Refuses figures of `baton eval` in f32 that differ from the training framework's by more than 0.1 point, and tells where int8 differs by more than 0.3."""
     for name, expected in load(folder, "reference").items():
-        found = load(folder, name)
+        f32, int8 = load(folder / "f32", name), load(folder, name)
         for key, value in expected.items():
-            same = found[key] is None if value is None else found[key] is not None and abs(found[key] - value) <= (0 if key == "rows" else 0.001)
+            same = f32[key] is None if value is None else f32[key] is not None and abs(f32[key] - value) <= (0 if key == "rows" else 0.001)
             if not same:
-                raise SystemExit(f"{name}: baton eval has {key} = {found[key]}, the training framework {value}")
+                raise SystemExit(f"{name}: baton eval has {key} = {f32[key]}, the training framework {value}")
+            if value is not None and abs(int8[key] - value) > 0.003:
+                print(f"{name}: int8 has {key} = {int8[key]:.4f}, f32 {value:.4f}")
+
+
+def engines(folder: Path) -> str:
+    """What bytes lose: each test with both engines, and how often their labels agree."""
+    rows = ["| test | figure | f32 | int8 | difference |", "|---|---|---|---|---|"]
+    for name, head, test in TESTS:
+        if head in ("language", "intents by example"):
+            continue
+        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro-F1"), ("macro_recall", "macro-recall")):
+            f32, int8 = load(folder / "f32", name)[key], load(folder, name)[key]
+            rows.append(f"| {head}: {test} | {title} | {100 * f32:.2f} | {100 * int8:.2f} | {100 * (int8 - f32):+.2f} |")
+    rows += ["", "| messages | rows | sentiment | emotions, the set of them | intent |", "|---|---|---|---|---|"]
+    for name, heads in load(folder, "agreement").items():
+        same = " | ".join(f"{100 * heads[head]['same']:.2f} %" for head in ("sentiment", "emotion", "intent"))
+        rows.append(f"| {name.removeprefix('intent_').removeprefix('sentiment_')} | {heads['sentiment']['rows']:,} | {same} |")
+    return "\n".join(rows)
 
 
 def larger(folder: Path, name: str) -> str:
@@ -408,7 +426,8 @@ def main() -> None:
     if folder := arguments.figures:
         agree(folder)
         tables = {"labels": labels(), "quality": quality(folder), "per-label": per_label(folder)}
-        for name, table in (("floors", floors), ("rare", rare), ("failures", failures), ("robustness", robustness), ("embedding", embedding)):
+        for name, table in (("floors", floors), ("rare", rare), ("failures", failures), ("robustness", robustness), ("embedding", embedding),
+                            ("engines", engines)):
             tables[name] = or_missing(lambda table=table: table(folder))
         if tables["embedding"] != "not measured":
             survives(folder)

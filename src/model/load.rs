@@ -107,8 +107,14 @@ fn build(files: PackageFiles, device: &Device, choice: EngineChoice) -> Result<S
     }
 }
 
+/// The reference engine on the files of a package, without proof: for those who write its parity file.
+pub fn reference(files: &PackageFiles) -> Result<Scorer, Vec<Fault>> {
+    let config = config::parse(&files.config)?;
+    assemble(files, &config, None, |weights| candle(&config, weights, &Device::Cpu))
+}
+
 fn on_int8(files: &PackageFiles, config: &TrunkConfig, parity: &ParityFile) -> Result<Scorer, Vec<Fault>> {
-    assemble(files, config, parity, None, |weights| Ok(Box::new(Int8Encoder::new(config, weights))))
+    prove(assemble(files, config, None, |weights| Ok(Box::new(Int8Encoder::new(config, weights))))?, parity)
 }
 
 fn on_candle(
@@ -118,44 +124,50 @@ fn on_candle(
     device: &Device,
     why_not_int8: Option<String>,
 ) -> Result<Scorer, Vec<Fault>> {
-    assemble(files, config, parity, why_not_int8, |weights| match CandleEncoder::new(config, weights, device) {
+    prove(assemble(files, config, why_not_int8, |weights| candle(config, weights, device))?, parity)
+}
+
+fn candle(config: &TrunkConfig, weights: TrunkWeights, device: &Device) -> Result<Box<dyn Encoder>, Vec<Fault>> {
+    match CandleEncoder::new(config, weights, device) {
         Ok(engine) => Ok(Box::new(engine)),
         Err(error) => Err(vec![Fault::new(TRUNK_FILE, "", cause(&error), "weights that the device takes")]),
-    })
+    }
 }
 
 fn assemble(
     files: &PackageFiles,
     config: &TrunkConfig,
-    parity: &ParityFile,
     why_not_int8: Option<String>,
     engine: impl FnOnce(TrunkWeights) -> Result<Box<dyn Encoder>, Vec<Fault>>,
 ) -> Result<Scorer, Vec<Fault>> {
-    let heads_file = head::parse(&files.heads)?;
-    let tokenizer = Tokenizer::read(&files.tokenizer, config.vocab_size)?;
-    check_sizes(&heads_file, config, &tokenizer)?;
-    let heads = head::assemble(&heads_file, &files.head_weights, config.hidden_size)?;
-    let mut weights = Weights::read_trunk(TRUNK_FILE, &files.trunk)?;
-    let trunk = encoder::take_trunk(&mut weights, config);
-    let faults = weights.finish();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let encoder = engine(trunk)?;
-    let computes = encoder.kind().family();
-    let scorer = Scorer {
-        digest: digest(&[&files.config, &files.tokenizer, &files.trunk, &files.heads, &files.head_weights]),
-        trunk_digest: digest(&[&files.config, &files.tokenizer, &files.trunk, computes.as_bytes()]),
-        turns: Turns::default(),
-        tokenizer,
-        encoder,
-        why_not_int8,
-        heads,
-        file: heads_file,
-        lexicon: Lexicon::new(),
-    };
-    prove(&scorer, parity)?;
-    Ok(scorer)
+    std::thread::scope(|scope| {
+        // Compiling the rules and hashing the files take as long as all the rest: they run beside it.
+        let lexicon = scope.spawn(Lexicon::new);
+        let hashed = scope.spawn(|| hashed(&[&files.config, &files.tokenizer, &files.trunk]));
+        let heads_file = head::parse(&files.heads)?;
+        let tokenizer = Tokenizer::read(&files.tokenizer, config.vocab_size)?;
+        check_sizes(&heads_file, config, &tokenizer)?;
+        let heads = head::assemble(&heads_file, &files.head_weights, config.hidden_size)?;
+        let mut weights = Weights::read_trunk(TRUNK_FILE, &files.trunk)?;
+        let trunk = encoder::take_trunk(&mut weights, config);
+        let faults = weights.finish();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let encoder = engine(trunk)?;
+        let hashed = hashed.join().expect("hashing does not panic");
+        Ok(Scorer {
+            digest: digest(hashed.clone(), &[&files.heads, &files.head_weights]),
+            trunk_digest: digest(hashed, &[encoder.kind().family().as_bytes()]),
+            turns: Turns::default(),
+            tokenizer,
+            encoder,
+            why_not_int8,
+            heads,
+            file: heads_file,
+            lexicon: lexicon.join().expect("the rules are constants that compile"),
+        })
+    })
 }
 
 fn check_sizes(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Tokenizer) -> Result<(), Vec<Fault>> {
@@ -174,10 +186,11 @@ fn check_sizes(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Toke
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-fn prove(scorer: &Scorer, file: &ParityFile) -> Result<(), Vec<Fault>> {
-    let faults = parity::check(scorer, file)
+/// The scorer, if it gives the answers of the file.
+fn prove(scorer: Scorer, file: &ParityFile) -> Result<Scorer, Vec<Fault>> {
+    let faults = parity::check(&scorer, file)
         .map_err(|error| vec![Fault::new(TRUNK_FILE, "", cause(&error), "finite answers for the parity texts")])?;
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    if faults.is_empty() { Ok(scorer) } else { Err(faults) }
 }
 
 fn cause(error: &dyn std::error::Error) -> String {
@@ -200,14 +213,22 @@ fn empty_safetensors() -> Vec<u8> {
     [&2u64.to_le_bytes()[..], b"{}"].concat()
 }
 
-/// SHA-256 over files, each with its length before it, in hex.
-fn digest(files: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
+/// The hash of files, each with its length before it, to which more may come.
+fn hashed(files: &[&[u8]]) -> Sha256 {
+    with_files(Sha256::new(), files)
+}
+
+fn with_files(mut hasher: Sha256, files: &[&[u8]]) -> Sha256 {
     for file in files {
         hasher.update((file.len() as u64).to_le_bytes());
         hasher.update(file);
     }
-    hex(&hasher.finalize())
+    hasher
+}
+
+/// SHA-256 over the files that were hashed and these, in hex.
+fn digest(hashed: Sha256, files: &[&[u8]]) -> String {
+    hex(&with_files(hashed, files).finalize())
 }
 
 /// Lower-case hex.

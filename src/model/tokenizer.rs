@@ -84,7 +84,8 @@ impl Tokenizer {
         Tokens { bytes_unread: text.len() - read.len(), ..tokens }
     }
 
-    fn encode_by_crate(&self, text: &str) -> Tokens {
+    /// The same by the `tokenizers` crate, whatever the file: what our own word pieces are held against. The whole text is read.
+    pub fn encode_by_crate(&self, text: &str) -> Tokens {
         let encoding = self.inner.encode(text, false).expect("a word-piece vocabulary with an unknown token encodes any text");
         Tokens {
             ids: encoding.get_ids().to_vec(),

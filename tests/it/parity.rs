@@ -15,6 +15,7 @@ use baton::model::encoder::{EncodeError, Encoder, EngineChoice, EngineKind, Hidd
 use baton::model::load::{load, load_on};
 use baton::model::parity;
 use baton::model::scorer::{ScoreInput, Scorer};
+use baton::model::tokenizer::Tokenizer;
 use baton::model::weights::Weights;
 use baton::signal::{Signals, Windows};
 use proptest::prelude::*;
@@ -201,6 +202,31 @@ fn both_engines_say_the_same_of_ninety_nine_messages_in_a_hundred() {
         }
     }
     assert!(of > 600 && 100 * same >= 99 * of, "{same} of {of}");
+}
+
+/// `BATON_TEXTS=DIR cargo test --release --test it -- --ignored every_line_of_a_folder`: every line of every file below DIR that is text.
+#[test]
+#[ignore = "needs a folder of texts"]
+#[expect(clippy::disallowed_methods, reason = "the folder is whoever's who runs it")]
+fn every_line_of_a_folder_has_the_tokens_of_the_crate() {
+    let tokenizer = Tokenizer::read(&fs::read(path("models/baton-en/tokenizer.json")).unwrap(), 30_522).unwrap();
+    let (mut folders, mut files, mut lines) = (vec![PathBuf::from(std::env::var_os("BATON_TEXTS").unwrap())], 0, 0u64);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let place = entry.unwrap().path();
+            if place.is_dir() {
+                folders.push(place);
+            } else if let Ok(text) = fs::read_to_string(&place) {
+                files += 1;
+                for line in text.lines().map(|line| &line[..line.floor_char_boundary(60_000)]) {
+                    lines += 1;
+                    assert_eq!(tokenizer.encode(line), tokenizer.encode_by_crate(line), "{}: {line:?}", place.display());
+                }
+            }
+        }
+    }
+    println!("{lines} lines of {files} files");
+    assert!(lines > 0);
 }
 
 #[test]

@@ -22,6 +22,7 @@
 mod kernel;
 mod lanes;
 mod matrix;
+mod measure;
 mod rows;
 
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,7 @@ pub use self::kernel::KernelKind;
 use self::kernel::ROWS_MAX;
 use self::lanes::LANES;
 use self::matrix::{Aligned, PackedMatrix};
+pub use self::measure::{Peak, ProductBench, StepBench};
 use self::rows::{Activations, AddNorm, Attention, Embed, Range, Steps, Then, ToBytes};
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
 use crate::model::config::{Activation, TrunkConfig};
@@ -286,6 +288,29 @@ impl Strides {
     }
 }
 
+/// What a pass consists of: [`Step::Embed`], then the others for each layer. Each begins by making bytes of what it multiplies, and ends with the norm
+/// of what it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ids to states.
+    Embed,
+    /// States to queries, keys and values.
+    QueriesKeysValues,
+    /// Those to the context.
+    Attend,
+    /// Context to states.
+    AttentionOutput,
+    /// States to inner states, activation included.
+    Intermediate,
+    /// Inner states to states.
+    Output,
+}
+
+impl Step {
+    /// In their order.
+    pub const OF_A_LAYER: [Self; 5] = [Self::QueriesKeysValues, Self::Attend, Self::AttentionOutput, Self::Intermediate, Self::Output];
+}
+
 /// One pass: where everything stands.
 struct Pass<'a> {
     encoder: &'a Int8Encoder,
@@ -343,37 +368,57 @@ impl<'a> Pass<'a> {
     }
 
     fn run(&mut self, layer: &Layer, sequences: &[&[u32]]) {
-        let (encoder, strides) = (self.encoder, self.strides);
-        let (h, inner) = (encoder.hidden_size, layer.output.inputs);
-        self.to_bytes(self.x, h, h, &layer.qkv, Range::Symmetric);
-        self.product(&layer.qkv, Then::Keep, self.wide, layer.qkv.outputs);
+        for step in Step::OF_A_LAYER {
+            self.step(step, layer, sequences);
+        }
+    }
+
+    /// One step of a layer, on what the steps before it left in the buffers.
+    fn step(&mut self, step: Step, layer: &Layer, sequences: &[&[u32]]) {
+        let (x, h) = (self.x, self.encoder.hidden_size);
+        match step {
+            Step::Embed => self.embed(sequences),
+            Step::QueriesKeysValues => {
+                self.to_bytes(x, h, h, &layer.qkv, Range::Symmetric);
+                self.product(&layer.qkv, Then::Keep, self.wide, layer.qkv.outputs);
+            }
+            Step::Attend => self.attend(layer, sequences),
+            Step::AttentionOutput => {
+                self.to_bytes(self.context, self.strides.context, h, &layer.attention_output, Range::Symmetric);
+                self.product(&layer.attention_output, Then::Keep, self.y, layer.attention_output.outputs);
+                self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
+            }
+            Step::Intermediate => {
+                self.to_bytes(x, h, h, &layer.intermediate, Range::Symmetric);
+                self.product(&layer.intermediate, Then::Activate(self.encoder.activation), self.wide, layer.intermediate.outputs);
+            }
+            Step::Output => {
+                // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
+                let width = layer.output.inputs.min(layer.intermediate.outputs);
+                self.to_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(self.encoder.activation));
+                self.product(&layer.output, Then::Keep, self.y, layer.output.outputs);
+                self.add_norm(layer.output.outputs, &layer.output_norm);
+            }
+        }
+    }
+
+    fn attend(&mut self, layer: &Layer, sequences: &[&[u32]]) {
         let attention = Attention {
             qkv: self.wide,
             qkv_stride: layer.qkv.outputs,
             context: self.context,
-            context_stride: strides.context,
+            context_stride: self.strides.context,
             keys: self.keys,
             weights: self.weights,
-            heads: encoder.heads,
-            head_size: strides.head,
+            heads: self.encoder.heads,
+            head_size: self.strides.head,
         };
         let mut first = 0;
         for ids in sequences {
             // SAFETY: the kernel is available; `make_room` gave the room that `Attention` asks for.
-            unsafe { (encoder.steps.attend)(&attention, first, ids.len()) }
+            unsafe { (self.encoder.steps.attend)(&attention, first, ids.len()) }
             first += ids.len();
         }
-        self.to_bytes(self.context, strides.context, h, &layer.attention_output, Range::Symmetric);
-        self.product(&layer.attention_output, Then::Keep, self.y, layer.attention_output.outputs);
-        self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
-
-        self.to_bytes(self.x, h, h, &layer.intermediate, Range::Symmetric);
-        self.product(&layer.intermediate, Then::Activate(encoder.activation), self.wide, layer.intermediate.outputs);
-        // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
-        let width = inner.min(layer.intermediate.outputs);
-        self.to_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(encoder.activation));
-        self.product(&layer.output, Then::Keep, self.y, layer.output.outputs);
-        self.add_norm(layer.output.outputs, &layer.output_norm);
     }
 
     /// Rows of numbers → the bytes that a matrix reads.
