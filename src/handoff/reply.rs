@@ -43,7 +43,7 @@ pub struct Slots {
 }
 
 /// Where the handoff stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Situation {
     /// A person is being found.

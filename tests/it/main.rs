@@ -16,6 +16,8 @@ mod parity;
 mod policies;
 mod readme;
 mod replies;
+mod routing;
 mod serving;
+mod silence;
 mod store;
 mod support;

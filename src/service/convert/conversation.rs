@@ -233,6 +233,7 @@ pub(super) fn owner(owner: Owner) -> pb::Owner {
     match owner {
         Owner::Bot => pb::Owner::Bot,
         Owner::Nobody => pb::Owner::Nobody,
+        Owner::Person => pb::Owner::Person,
     }
 }
 
@@ -257,6 +258,7 @@ fn cause(cause: Cause) -> pb::DecisionCause {
         Cause::AttemptTimedOut => pb::DecisionCause::AttemptTimedOut,
         Cause::HandedOver => pb::DecisionCause::HandedOver,
         Cause::Returned => pb::DecisionCause::Returned,
+        Cause::Shadow => pb::DecisionCause::Shadow,
     }
 }
 

@@ -502,7 +502,7 @@ impl Memory {
             row: Some(Row {
                 ordinal,
                 at: answer.at,
-                activity: !matches!(stored.input.body, Body::Timer | Body::Returned),
+                activity: !matches!(stored.input.body, Body::Timer | Body::Returned | Body::Handoff(_)),
                 input: encode(&stored),
                 receipt: *talk.conversation.chain.bytes(),
                 answer: encode(&answer),

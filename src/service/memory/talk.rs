@@ -69,7 +69,7 @@ pub(super) fn answered(editions: &Editions, row: &StoredRow) -> Result<(Body, An
     let (stored, answer) = decoded(row)?;
     let unscored = match &stored.input.body {
         Body::Message(observation) => observation.signals.as_ref().err().copied(),
-        Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => None,
+        Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned | Body::Handoff(_) => None,
     };
     let edition = editions.get(&answer.policy)?;
     Ok((stored.input.body, Answered { edition, answer, receipt: Digest::from_bytes(row.receipt), unscored }))
