@@ -153,6 +153,17 @@ pub enum Owner {
     Person,
 }
 
+impl Owner {
+    /// The word that stands in errors and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bot => "bot",
+            Self::Nobody => "nobody",
+            Self::Person => "person",
+        }
+    }
+}
+
 /// Who wants to speak.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Claimant {

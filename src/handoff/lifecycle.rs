@@ -609,7 +609,8 @@ impl fmt::Display for Illegal {
         write!(f, "{}: {}", self.act.trim_start_matches("handoff_"), self.why)?;
         match self.state {
             None => f.write_str("; no handoff stands"),
-            Some(state) => write!(f, "; the handoff is {}, allowed: {}", state.as_str(), state.moves().join(", ")),
+            Some(state) if state.is_open() => write!(f, "; the handoff is {}, allowed: {}", state.as_str(), state.moves().join(", ")),
+            Some(state) => write!(f, "; the handoff is {}, allowed: nothing more", state.as_str()),
         }
     }
 }
@@ -618,14 +619,16 @@ impl std::error::Error for Illegal {}
 
 /// Whether an act goes with the conversation's handoff.
 pub fn check(conversation: &Conversation, act: &Act) -> Result<(), Illegal> {
-    let illegal =
-        |life: Option<&Life>, why: &str| Err(Illegal { state: life.map(|life| life.state), act: act.as_str(), why: why.to_owned() });
+    let illegal = |life: Option<&Life>, why: &str| {
+        let state = life.or(conversation.ended.as_ref()).map(|life| life.state);
+        Err(Illegal { state, act: act.as_str(), why: why.to_owned() })
+    };
     if matches!(act, Act::Label { .. }) {
         // A label comes after the end, mostly.
         let known = conversation.life.is_some() || conversation.ended.is_some();
         return if known { Ok(()) } else { illegal(None, "there is nothing to label") };
     }
-    let Some(life) = &conversation.life else { return illegal(None, "there is nothing to act on") };
+    let Some(life) = &conversation.life else { return illegal(None, "not legal now") };
     match act.movement() {
         Some(what) if leads(life.state, what).is_none() => return illegal(Some(life), "not legal now"),
         Some(_) | None => {}

@@ -63,7 +63,7 @@ impl Situation {
 }
 
 /// What the customer reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// Names the issue; once a person is there, names the person.
     pub acknowledge: String,

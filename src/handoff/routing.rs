@@ -370,9 +370,28 @@ impl Desk {
         }
     }
 
-    /// Whether an agent is known.
-    pub fn knows(&self, agent: &Id) -> bool {
-        self.by_agent.contains_key(agent)
+    /// What is known of an agent: profile, presence, and until when that counts.
+    pub fn known(&self, agent: &Id) -> Option<(Profile, Presence, Timestamp)> {
+        let agent = &self.agents[*self.by_agent.get(agent)?];
+        Some((agent.profile.clone(), agent.presence, agent.until))
+    }
+
+    /// Whether an agent is known, or one more may be.
+    pub fn has_room_for(&self, agent: &Id) -> bool {
+        self.by_agent.contains_key(agent) || self.agents.len() < AGENTS_MAX
+    }
+
+    /// Lets a timer be delivered to a conversation of which nothing is known yet.
+    pub fn look_at(&mut self, conversation: &Id, at: Timestamp) {
+        self.set_due(conversation, Some(at));
+    }
+
+    /// Gives back what was reserved for a conversation whose offer could not be written down.
+    pub fn release(&mut self, conversation: &Id) {
+        let Some(case) = self.cases.get_mut(conversation).filter(|case| case.state == State::Queued) else { return };
+        if let Some(agent) = case.agent.take() {
+            self.agents[agent].held.remove(conversation);
+        }
     }
 
     /// Takes an agent's presence, which counts until a time; `false` where the agent is not known.

@@ -285,9 +285,9 @@ fn effect(effect: Effect) -> pb::Effect {
     let kind = match effect {
         Effect::AskBot { trigger } => Kind::AskBot(pb::AskBot { trigger_id: trigger }),
         Effect::StopBot => Kind::StopBot(pb::StopBot {}),
-        Effect::TellCustomer { message } => Kind::TellCustomer(pb::TellCustomer { message_id: message }),
+        Effect::TellCustomer { message } => Kind::TellCustomer(pb::TellCustomer { message_id: message, ..pb::TellCustomer::default() }),
         Effect::RequestHandoff { queue, trigger } => Kind::RequestHandoff(pb::RequestHandoff { queue_id: queue, trigger_id: trigger }),
-        Effect::StartBot => Kind::StartBot(pb::StartBot {}),
+        Effect::StartBot => Kind::StartBot(pb::StartBot { note: None }),
     };
     pb::Effect { kind: Some(kind) }
 }

@@ -57,7 +57,16 @@ pub fn handoff(packaged: &Packaged) -> Option<pb::GetHandoffResponse> {
         at: Some(stamp(receipt.at)),
         owner: owner(packaged.conversation.owner()).into(),
         epoch: packaged.conversation.epoch(),
+        life: packaged.conversation.life.as_ref().map(super::routing::life),
     })
+}
+
+/// The line that is offered to the agent who has taken the conversation.
+pub fn opening(packaged: &Packaged) -> Option<String> {
+    let life = packaged.conversation.life.as_ref()?;
+    let (_, edition) = packaged.decided.as_ref()?;
+    let wanted = Wanted { situation: Situation::Connected, agent: life.agent_name.clone(), ..Wanted::default() };
+    reply::of_package(&edition.policy, &life.trigger, &packaged.package, &wanted)?.1
 }
 
 /// A note that is asked for.
