@@ -4,6 +4,8 @@
 //! ([`Desk::note`]), and the time. Out: what routing wants to happen ([`Desk::plan`]), each as an [`Act`] for the conversation's journal. The desk is a view:
 //! what counts is in the conversations, and a desk that is built again from them goes on where the old one was.
 //!
+//! Routing begins with the first agent: before one is known, whoever decides by this routes elsewhere, and a handoff stands as it was decided.
+//!
 //! Assignment is atomic: an agent is reserved in the desk before the offer is written down, and given back by [`Desk::note`] where it was not. Nobody is ever
 //! reserved above capacity.
 //!
@@ -29,7 +31,7 @@ use super::conversation::Conversation;
 use super::hours::Hours;
 use super::lifecycle::{Act, Life, State, Why};
 use super::policy::{HandoffRules, LEVEL_MAX, Policy, Queue, Strategy};
-use super::wait::{Load, Promise, Wait};
+use super::wait::{Load, Overtakers, Promise, Wait, overtaken};
 use crate::message::Id;
 use crate::time::Timestamp;
 
@@ -48,6 +50,11 @@ const BUSY_RETRY: Duration = Duration::from_secs(300);
 /// Conversations whose length makes the mean of a queue, and the fewest that do.
 const HANDLED_MAX: usize = 200;
 const HANDLED_MIN: usize = 8;
+/// Conversations that came to a queue lately, by which it is known how many will: at most so many, of this time.
+const COMERS_MAX: usize = 256;
+const COMERS_WITHIN: Duration = Duration::from_secs(3600);
+/// The rate of those who come is not measured over less.
+const COMERS_SECS_MIN: f64 = 600.0;
 /// A promise is corrected so long before it is broken: a tenth of it, within these.
 const MARGIN_SECS: (u32, u32) = (5, 60);
 
@@ -179,6 +186,8 @@ struct Line {
     /// How long the latest conversations took, in seconds.
     handled: VecDeque<u32>,
     handled_sum: u64,
+    /// When the latest came whose trigger leads here, and with which priority.
+    comers: VecDeque<(Timestamp, u8)>,
 }
 
 impl Line {
@@ -192,6 +201,13 @@ impl Line {
         }
         let mean = self.handled_sum / self.handled.len() as u64;
         (u32::try_from(mean).unwrap_or(u32::MAX).max(1), true)
+    }
+
+    fn came(&mut self, at: Timestamp, priority: u8) {
+        if self.comers.len() >= COMERS_MAX {
+            self.comers.pop_front();
+        }
+        self.comers.push_back((at, priority));
     }
 
     fn handled(&mut self, secs: u32) {
@@ -216,6 +232,7 @@ struct Case {
     waits_since: Timestamp,
     /// Its place in the order: the least goes first.
     key: i64,
+    priority: u8,
     home: usize,
     queue: usize,
     named: Option<Id>,
@@ -326,6 +343,7 @@ impl Desk {
                 full: BTreeSet::new(),
                 handled: before.map(|line| line.handled.clone()).unwrap_or_default(),
                 handled_sum: before.map(|line| line.handled_sum).unwrap_or_default(),
+                comers: before.map(|line| line.comers.clone()).unwrap_or_default(),
             }
         };
         self.lines = policy.queues.iter().enumerate().map(line).collect();
@@ -431,6 +449,7 @@ impl Desk {
     /// Takes how a conversation stands now: its handoff, and when a timer must be delivered to it. Gives back what was reserved for it and is not its.
     pub fn note(&mut self, conversation: &Conversation, now: Timestamp) {
         let id = &conversation.id;
+        let is_new = !self.cases.contains_key(id);
         self.forget(id, conversation.life.as_ref(), now);
         let Some(life) = &conversation.life else {
             self.set_due(id, conversation.timer());
@@ -449,6 +468,7 @@ impl Desk {
             correct_at,
             waits_since: life.waits_since,
             key: life.requested.millis() - ageing,
+            priority: life.priority,
             home,
             queue: first(&life.queue).unwrap_or(home),
             named: life.named.clone(),
@@ -457,6 +477,9 @@ impl Desk {
             why: life.why,
             accepted: life.accepted,
         };
+        if is_new && life.state == State::Requested {
+            self.lines[home].came(life.requested, life.priority);
+        }
         self.cases.insert(id.clone(), case);
         self.place(id);
         if let Some(agent) = self.cases.get(id).and_then(|case| case.agent) {
@@ -533,8 +556,13 @@ impl Desk {
     /// Conversations to which a timer must be delivered, the longest due first; at most so many.
     pub fn timers(&self, now: Timestamp, limit: usize) -> Vec<Id> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
-        let late = due.filter(|id| self.cases.get(id).is_none_or(|case| case.deadline <= now));
+        let late = due.filter(|id| self.cases.get(id).is_none_or(|case| case.deadline <= now && self.routes()));
         late.take(limit).cloned().collect()
+    }
+
+    /// Whether agents are known, so that handoffs are routed here.
+    pub fn routes(&self) -> bool {
+        !self.agents.is_empty()
     }
 
     /// How many handoffs are open.
@@ -546,6 +574,9 @@ impl Desk {
     /// whoever can is asked. Agents are reserved; each act is to be written down and [noted](Desk::note), and what could not be is to be noted as it stands.
     pub fn plan(&mut self, now: Timestamp) -> Vec<(Id, Act)> {
         let mut planned = Planned::default();
+        if !self.routes() {
+            return planned.acts;
+        }
         self.plan_leases(now, &mut planned);
         self.plan_lines(now, &mut planned);
         self.plan_due(now, &mut planned);
@@ -562,7 +593,7 @@ impl Desk {
                 State::Requested => planned.add(&id, || self.admit(&id, case, now)),
                 State::Deferred if case.deadline <= now => planned.add(&id, || self.admit(&id, case, now)),
                 State::Queued | State::Offered if case.correct_at.is_some_and(|at| at <= now) => {
-                    let wait = self.wait(case.queue, case.key, &id, now);
+                    let wait = self.wait(case.queue, case.key, case.priority, &id, now);
                     planned.add(&id, || Act::Correct { promise: wait.map(|wait| self.promise(wait, self.rules.update_secs, now)) });
                 }
                 State::Queued
@@ -695,7 +726,7 @@ impl Desk {
             if line.waiting.len() >= line.queue.waiting_max as usize {
                 continue;
             }
-            let wait = self.wait(*place, case.key, id, now);
+            let wait = self.wait(*place, case.key, case.priority, id, now);
             let closes = line.queue.hours.as_ref().and_then(|hours: &Hours| hours.closes(now));
             let fits = wait.is_none_or(|wait| {
                 wait.load.ends == 0
@@ -710,7 +741,7 @@ impl Desk {
         // Closed, or closing before it would be this one's turn.
         let closed = home.queue.hours.as_ref().and_then(|hours| {
             let closes = hours.closes(now)?;
-            let turn = self.wait(case.home, case.key, id, now).map_or(now, |wait| now.plus(secs(wait.p90_secs)));
+            let turn = self.wait(case.home, case.key, case.priority, id, now).map_or(now, |wait| now.plus(secs(wait.p90_secs)));
             if closes <= turn { hours.next_open(closes) } else { None }
         });
         match closed.filter(|_| !home.is_open(now) || works.contains(&case.home)) {
@@ -726,11 +757,11 @@ impl Desk {
     }
 
     /// The wait of who stands at a place of a queue's order; `None` where nobody takes any.
-    fn wait(&self, place: usize, key: i64, id: &Id, now: Timestamp) -> Option<Wait> {
-        self.load(place, key, Some(id), now).wait()
+    fn wait(&self, place: usize, key: i64, priority: u8, id: &Id, now: Timestamp) -> Option<Wait> {
+        self.load(place, key, priority, Some(id), now).wait()
     }
 
-    fn load(&self, place: usize, key: i64, id: Option<&Id>, now: Timestamp) -> Load {
+    fn load(&self, place: usize, key: i64, priority: u8, id: Option<&Id>, now: Timestamp) -> Load {
         let line = &self.lines[place];
         let before = line
             .waiting
@@ -739,11 +770,13 @@ impl Desk {
             .filter(|(other, name)| *other < key || id.is_none_or(|id| name < id));
         let ahead = u32::try_from(before.count()).unwrap_or(u32::MAX);
         let takers = line.members.iter().filter(|member| self.agents[member.agent].takes(now));
-        let slots = takers.map(|member| self.agents[member.agent].profile.capacity * member.share).sum();
+        let slots: u32 = takers.map(|member| self.agents[member.agent].profile.capacity * member.share).sum();
         let free = self.free(place, now);
         let ends = if ahead < free { 0 } else { ahead - free + 1 };
         let (handling_secs, measured) = line.handling();
-        Load { ends, slots_hundredths: slots, handling_secs, measured }
+        let gap_secs = f64::from(handling_secs) * 100.0 / f64::from(slots.max(1));
+        let overtakers = if ends == 0 { 0 } else { overtaken(ends, gap_secs, &self.overtakers(place, priority, now)) };
+        Load { ends: ends.saturating_add(overtakers), overtakers, slots_hundredths: slots, handling_secs, measured }
     }
 
     /// Seconds that a conversation of a queue takes, and whether that was measured.
@@ -755,7 +788,28 @@ impl Desk {
     pub fn estimate(&self, queue: &str, priority: u8, now: Timestamp) -> Option<Wait> {
         let place = *self.by_queue.get(queue)?;
         let key = now.millis() - i64::from(priority) * i64::from(self.rules.ageing_secs) * 1000;
-        self.load(place, key, None, now).wait()
+        self.load(place, key, priority, None, now).wait()
+    }
+
+    /// Who came to a queue lately with a higher priority, at which rate, and for how long they go before who comes with this one.
+    fn overtakers(&self, place: usize, priority: u8, now: Timestamp) -> Vec<Overtakers> {
+        let comers = &self.lines[place].comers;
+        let oldest = now.minus(COMERS_WITHIN);
+        let mut counts: BTreeMap<u8, u32> = BTreeMap::new();
+        let lately = comers.iter().filter(|(at, _)| *at >= oldest && *at <= now);
+        lately.filter(|(_, other)| *other > priority).for_each(|(_, other)| *counts.entry(*other).or_default() += 1);
+        // Over the hour, or since the first of those that are known where these are fewer.
+        let first = comers.front().map_or(now, |(at, _)| *at).max(oldest);
+        let secs = now.since(first).as_secs_f64().max(COMERS_SECS_MIN);
+        let ageing = f64::from(self.rules.ageing_secs);
+        let others =
+            |(other, count): (u8, u32)| Overtakers { rate: f64::from(count) / secs, advantage_secs: f64::from(other - priority) * ageing };
+        counts.into_iter().map(others).collect()
+    }
+
+    /// The same by the queue's id: what is measured, for who computes a wait beside the desk.
+    pub fn overtakers_of(&self, queue: &str, priority: u8, now: Timestamp) -> Vec<Overtakers> {
+        self.by_queue.get(queue).map_or_else(Vec::new, |place| self.overtakers(*place, priority, now))
     }
 
     /// All queues as they stand, in the policy's order.

@@ -4,6 +4,9 @@
 //! takes. Slots end independently of each other, `s` of them at the rate `s / h`, so that the wait is the sum of `k` exponential times: Erlang(k, s / h).
 //! Out: its median and its 90th percentile, in whole seconds rounded up, with the inputs. `k` of 0 is a free slot: no wait.
 //!
+//! Those who go before this one are not all there yet: who comes later with a higher priority overtakes, until this one has waited for long enough. At the rate
+//! at which such people came lately, as many are added to `k` as come during the mean wait, which grows with them ([`overtaken`]).
+//!
 //! A slot of an agent who serves several queues counts by share, so that `s` is in hundredths. Before anything was measured `h` is the queue's configured
 //! value and the load says so. Closing time is the caller's to cut off.
 //!
@@ -19,6 +22,8 @@ use crate::time::Timestamp;
 const EXACT_MAX: u32 = 200;
 /// Halvings of the bisection: 2^-48 of its span.
 const HALVINGS: u32 = 48;
+/// Rounds in which the number of those who overtake settles: each adds a power of the share of ends that they take, at most a half to a hundredth.
+const ROUNDS: u32 = 32;
 /// The normal quantile of 90 %.
 const NORMAL_90: f64 = 1.281_551_565_544_600_5;
 /// No wait is told longer: a month.
@@ -27,8 +32,10 @@ const SECS_MAX: f64 = 31.0 * 24.0 * 3600.0;
 /// What a wait is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Ends that must come before: those who go first, and one more while every slot is busy.
+    /// Ends that must come before: those who go first, those who are expected to overtake, and one more while every slot is busy.
     pub ends: u32,
+    /// Those of them who are expected to overtake.
+    pub overtakers: u32,
     /// Slots that work on the queue, in hundredths.
     pub slots_hundredths: u32,
     /// Mean time of one conversation, in seconds.
@@ -71,7 +78,7 @@ impl Load {
     /// use baton::handoff::wait::Load;
     ///
     /// // Ten ends to come, six slots, ten minutes each: an end every 100 s, ten of them in about 16 minutes.
-    /// let wait = Load { ends: 10, slots_hundredths: 600, handling_secs: 600, measured: true }.wait().unwrap();
+    /// let wait = Load { ends: 10, overtakers: 0, slots_hundredths: 600, handling_secs: 600, measured: true }.wait().unwrap();
     /// assert_eq!((wait.median_secs, wait.p90_secs), (967, 1421));
     /// ```
     pub fn wait(self) -> Option<Wait> {
@@ -85,6 +92,26 @@ impl Load {
         let secs = |p: f64| (erlang_quantile(self.ends, p) * mean_gap).min(SECS_MAX).ceil() as u32;
         Some(Wait { median_secs: secs(0.5), p90_secs: secs(0.9), load: self })
     }
+}
+
+/// Who comes with a higher priority than somebody who waits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overtakers {
+    /// How many come in a second.
+    pub rate: f64,
+    /// For so long they go first, in seconds of this one's waiting.
+    pub advantage_secs: f64,
+}
+
+/// How many are expected to overtake somebody before whom `ends` must come, where one comes every `gap_secs`: a fixed point, since who overtakes makes the wait
+/// longer. Where more overtake than end, those of the whole advantage do.
+pub fn overtaken(ends: u32, gap_secs: f64, overtakers: &[Overtakers]) -> u32 {
+    let during = |wait: f64| overtakers.iter().map(|others| others.rate * wait.min(others.advantage_secs)).sum::<f64>();
+    let mut more = 0.0;
+    for _ in 0..ROUNDS {
+        more = during((f64::from(ends) + more) * gap_secs);
+    }
+    more.round() as u32
 }
 
 /// The time within which `k` events at rate 1 have come with probability `p`, one of 0.5 and 0.9; `k` from 1.
@@ -119,7 +146,7 @@ mod tests {
     use super::*;
 
     fn load(ends: u32, slots_hundredths: u32, handling_secs: u32) -> Load {
-        Load { ends, slots_hundredths, handling_secs, measured: false }
+        Load { ends, overtakers: 0, slots_hundredths, handling_secs, measured: false }
     }
 
     /// From the closed form for one end, and for more by the same sum in sixty decimal digits.
@@ -155,6 +182,17 @@ mod tests {
         let wait = load(7, 250, 480).wait().unwrap();
         assert!(wait.median_secs < wait.p90_secs && wait.load == load(7, 250, 480));
         assert_eq!(load(u32::MAX, 1, u32::MAX).wait().unwrap().p90_secs, 31 * 24 * 3600, "bounded");
+    }
+
+    #[test]
+    fn who_overtakes_makes_the_wait_longer_until_it_was_waited_for_long_enough() {
+        let others = |rate, advantage_secs| [Overtakers { rate, advantage_secs }];
+        assert_eq!(overtaken(10, 60.0, &[]), 0);
+        // A third of the ends is theirs: 10 become 15.
+        assert_eq!(overtaken(10, 60.0, &others(1.0 / 180.0, 1e9)), 5);
+        // Only in the first five minutes of the wait.
+        assert_eq!(overtaken(10, 60.0, &others(1.0 / 100.0, 300.0)), 3);
+        assert_eq!(overtaken(10, 60.0, &others(1.0, 3600.0)), 3600, "more than end");
     }
 
     #[test]

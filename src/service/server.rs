@@ -211,7 +211,8 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
     let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
     let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
-    let handoffs = Handoffs::new(memory.clone(), Arc::clone(&metrics), settings.notes.clone(), settings.service.streams_max);
+    let (notes, watchers_max) = (settings.notes.clone(), settings.service.streams_max);
+    let handoffs = Handoffs::new(memory.clone(), Arc::clone(&metrics), notes, watchers_max, stopped.clone());
     let handoffs = HandoffServiceServer::new(handoffs);
     let routing = RoutingServiceServer::new(Routing::new(memory.clone(), Arc::clone(&metrics)));
     let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
@@ -248,11 +249,12 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     set_health(&health, &metrics, true).await;
     emit(&Event::Serving { address: &address.to_string() });
     let (sender, ended) = oneshot::channel();
+    let mut tasks = Vec::new();
     if let Some(memory) = &memory {
-        tokio::spawn(sweep(Arc::clone(memory), stopped.clone()));
-        tokio::spawn(route(Arc::clone(memory), stopped.clone()));
+        tasks.push(tokio::spawn(sweep(Arc::clone(memory), stopped.clone())));
+        tasks.push(tokio::spawn(route(Arc::clone(memory), stopped.clone())));
     }
-    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), delivery, metrics, health };
+    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), tasks, delivery, metrics, health };
     tokio::spawn(supervise(supervised, serving, stopped, settings.drain_timeout, sender));
     Ok(Running { address, metrics_address, scheduler, memory, stop, ended })
 }
@@ -312,9 +314,8 @@ async fn route(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
         }
         if let Err(error) = memory.route(clock::wall()).await {
+            // What failed is tried again at the next tick.
             emit(&Event::RoutingFailed { reason: &error.to_string() });
-            // What failed is tried again at the next tick, not at once.
-            ticks.tick().await;
         }
     }
 }
@@ -323,6 +324,8 @@ async fn route(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
 struct Supervised {
     scheduler: Arc<Scheduler>,
     memory: Option<Arc<Memory>>,
+    /// What works on the memory by itself, and ends when it is told to stop.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     delivery: Option<Delivery>,
     metrics: Arc<Metrics>,
     health: HealthReporter,
@@ -332,7 +335,7 @@ type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Watches the workers while the server serves; drains when it is told to stop.
 async fn supervise(
-    Supervised { scheduler, memory, delivery, metrics, health }: Supervised,
+    Supervised { scheduler, memory, tasks, delivery, metrics, health }: Supervised,
     mut serving: Serving,
     mut stopped: watch::Receiver<bool>,
     drain_timeout: Duration,
@@ -392,6 +395,13 @@ async fn supervise(
     }
     if let Some(delivery) = delivery {
         delivery.ended(deadline).await;
+    }
+    // A server that ended by itself was not told to stop, and its tasks end with the process.
+    if *stopped.borrow() {
+        for task in tasks {
+            // A task that died has nothing more to do with the store.
+            drop(tokio::time::timeout_at(deadline + WORKERS_GRACE, task).await);
+        }
     }
     // What was taken is stored, however long that takes: a store that is not closed is only slower to open.
     if let Some(memory) = memory {

@@ -8,7 +8,7 @@ use baton::handoff::conversation::Conversation;
 use baton::handoff::lifecycle::{Act, Life, State, Why};
 use baton::handoff::policy::{Policy, Queue, Strategy};
 use baton::handoff::routing::{Desk, Presence, Profile};
-use baton::handoff::wait::{Load, Wait};
+use baton::handoff::wait::{Load, Wait, overtaken};
 use baton::message::Id;
 use baton::time::Timestamp;
 
@@ -23,6 +23,8 @@ pub(crate) struct Model<'a> {
     pub(crate) agents: &'a BTreeMap<Id, Known>,
     pub(crate) conversations: Vec<&'a Conversation>,
     pub(crate) now: Timestamp,
+    /// For what it measured of those who come.
+    pub(crate) desk: &'a Desk,
 }
 
 impl Model<'_> {
@@ -126,9 +128,12 @@ impl Model<'_> {
         let ahead = self.lives().filter(before).count() as u32;
         let takers = self.agents.values().filter(|agent| agent.0.queues.contains(&queue.id) && self.takes(agent));
         let free: u32 = takers.clone().map(|agent| agent.0.capacity.saturating_sub(self.held(&agent.0.id, &[]))).sum();
-        let slots = takers.map(|agent| agent.0.capacity * (100 / agent.0.queues.len() as u32)).sum();
+        let slots: u32 = takers.map(|agent| agent.0.capacity * (100 / agent.0.queues.len() as u32)).sum();
         let ends = if ahead < free { 0 } else { ahead - free + 1 };
-        Load { ends, slots_hundredths: slots, handling_secs: handling.0, measured: handling.1 }.wait()
+        let gap = f64::from(handling.0) * 100.0 / f64::from(slots.max(1));
+        let others = self.desk.overtakers_of(&queue.id, life.priority, self.now);
+        let overtakers = if ends == 0 { 0 } else { overtaken(ends, gap, &others) };
+        Load { ends: ends + overtakers, overtakers, slots_hundredths: slots, handling_secs: handling.0, measured: handling.1 }.wait()
     }
 
     /// Where a handoff that has no place goes: a queue, or why it waits; `handling` as the desk measured it.
@@ -154,7 +159,7 @@ impl Model<'_> {
 }
 
 /// Compares what the desk wants with the model.
-pub(crate) fn agree(model: &Model<'_>, desk: &Desk, acts: &[(Id, Act)], handling: &BTreeMap<String, (u32, bool)>) {
+pub(crate) fn agree(model: &Model<'_>, acts: &[(Id, Act)], handling: &BTreeMap<String, (u32, bool)>) {
     let elsewhere: Vec<Id> = acts.iter().filter(|(_, act)| !matches!(act, Act::Offer { .. })).map(|(id, _)| id.clone()).collect();
     let offered: Vec<(Id, Id)> = acts
         .iter()
@@ -170,7 +175,7 @@ pub(crate) fn agree(model: &Model<'_>, desk: &Desk, acts: &[(Id, Act)], handling
         };
         assert_eq!(found, model.place(id, life, handling), "{id} at {}", model.now);
     }
-    for status in desk.queues(model.now) {
+    for status in model.desk.queues(model.now) {
         let waiting = model.lives().filter(|(_, life)| life.state == State::Queued && life.queue == status.id).count();
         assert_eq!(status.waiting, waiting, "{}", status.id);
     }

@@ -310,8 +310,8 @@ impl World {
             let handling = self.policy.queues.iter().map(|queue| (queue.id.clone(), self.desk.handling(&queue.id).unwrap())).collect();
             let acts = self.desk.plan(self.now);
             let conversations = self.talks.values().map(|talk| &talk.now).collect();
-            let model = Model { policy: &self.policy, agents: &self.agents, conversations, now: self.now };
-            agree(&model, &self.desk, &acts, &handling);
+            let model = Model { policy: &self.policy, agents: &self.agents, conversations, now: self.now, desk: &self.desk };
+            agree(&model, &acts, &handling);
             let is_quiet = acts.is_empty();
             let planned: BTreeSet<&Id> = acts.iter().map(|(id, _)| id).collect();
             assert_eq!(planned.len(), acts.len(), "a conversation is planned twice");

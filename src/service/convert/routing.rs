@@ -83,6 +83,7 @@ pub fn wait(wait: Wait) -> pb::WaitEstimate {
         median: Some(span(wait.median_secs)),
         p90: Some(span(wait.p90_secs)),
         ends: wait.load.ends,
+        overtakers: wait.load.overtakers,
         slots: f64::from(wait.load.slots_hundredths) / 100.0,
         handling: Some(span(wait.load.handling_secs)),
         handling_measured: wait.load.measured,
@@ -102,6 +103,7 @@ fn promise(promise: Promise) -> pb::Promise {
         ends: told.ends,
         slots: told.slots,
         handling: told.handling,
+        overtakers: told.overtakers,
         handling_measured: told.handling_measured,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -29,15 +29,23 @@ pub struct Handoffs {
     notes: Options,
     watchers: Arc<Semaphore>,
     watchers_max: usize,
+    stopped: watch::Receiver<bool>,
 }
 
 /// Effects that wait for a watcher who reads slowly.
 const UNREAD_MAX: usize = 64;
 
 impl Handoffs {
-    /// Serves with this memory; without one, every call says why there is none. `notes` is what goes beside a note; at most so many watch the feed.
-    pub fn new(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>, notes: Options, watchers_max: usize) -> Self {
-        Self { memory, metrics, notes, watchers: Arc::new(Semaphore::new(watchers_max)), watchers_max }
+    /// Serves with this memory; without one, every call says why there is none. `notes` is what goes beside a note; at most so many watch the feed, until the
+    /// server is `stopped`.
+    pub fn new(
+        memory: Option<Arc<Memory>>,
+        metrics: Arc<Metrics>,
+        notes: Options,
+        watchers_max: usize,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { memory, metrics, notes, watchers: Arc::new(Semaphore::new(watchers_max)), watchers_max, stopped }
     }
 
     /// Does what is asked to a handoff.
@@ -54,7 +62,7 @@ impl Handoffs {
 type Sender = mpsc::Sender<Result<pb::WatchEffectsResponse, Status>>;
 
 /// Sends what nobody has acknowledged after a place, then what comes, and again what is overdue; ends when nobody reads any more, or the store does not answer.
-async fn watch(memory: &Arc<Memory>, mut after: u64, sender: &Sender) -> Result<(), Status> {
+async fn follow(memory: &Arc<Memory>, mut after: u64, sender: &Sender) -> Result<(), Status> {
     let (mut grown, mut again) = memory.watch_effects();
     loop {
         let effects = memory.effects(after).await?;
@@ -149,8 +157,13 @@ impl HandoffService for Handoffs {
             let permit = Arc::clone(&self.watchers).try_acquire_owned().map_err(full)?;
             let (sender, receiver) = mpsc::channel(UNREAD_MAX);
             let after = request.into_inner().after;
+            let mut stopped = self.stopped.clone();
             tokio::spawn(async move {
-                if let Err(status) = watch(&memory, after, &sender).await {
+                let followed = tokio::select! {
+                    followed = follow(&memory, after, &sender) => followed,
+                    () = async { drop(stopped.wait_for(|stop| *stop).await) } => Err(Status::unavailable("the server is draining")),
+                };
+                if let Err(status) = followed {
                     // Who left does not want to know.
                     drop(sender.send(Err(status)).await);
                 }

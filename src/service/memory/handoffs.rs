@@ -365,7 +365,8 @@ impl Memory {
             }
         };
         let due = talk.conversation.timer();
-        if talk.exists && !talk.erased && due.is_some_and(|due| due <= now.max(talk.conversation.last)) {
+        let routes = talk.conversation.life.is_none() || self.router.desk().routes();
+        if routes && talk.exists && !talk.erased && due.is_some_and(|due| due <= now.max(talk.conversation.last)) {
             return self.happen(place, self.current(), None, Happening::of(Body::Timer, now)).await.map(drop);
         }
         self.router.desk().note(&talk.conversation, now);
