@@ -34,14 +34,6 @@ pub struct Step {
     pub receipt: Receipt,
 }
 
-impl Step {
-    /// The handoff that stands, or that has just ended.
-    pub fn life(&self) -> Option<&Life> {
-        let ended = self.conversation.ended.as_ref().filter(|ended| ended.since == self.receipt.at);
-        self.conversation.life.as_ref().or(ended)
-    }
-}
-
 /// Folds one input into a conversation and decides.
 pub fn step(policy: &Policy, mut conversation: Conversation, input: &Input) -> Step {
     let now = input.at.max(conversation.last);

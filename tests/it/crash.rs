@@ -290,7 +290,8 @@ async fn a_killed_daemon_keeps_its_handoffs_and_what_must_still_be_done() {
     let promised = Arc::new(Mutex::new(Promised::default()));
     for round in 0..=KILLS {
         let mut daemon = daemon_with(&place, &["--policy", "policy.toml"]);
-        holds(&daemon.address, &promised.lock().unwrap().clone(), round).await;
+        let so_far = promised.lock().unwrap().clone();
+        holds(&daemon.address, &so_far, round).await;
         if round == KILLS {
             break;
         }

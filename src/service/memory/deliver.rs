@@ -102,7 +102,7 @@ impl Memory {
         // Only who asks for something opens a closed conversation: "was that helpful?" of the bot does not.
         let opens = request.speaker == Speaker::Customer && talk.status != Status::Open;
         // Who left while they waited and comes back is waited for; else the person's part ended with the conversation.
-        let waits = matches!(talk.outcome(), Some(Outcome::Idle | Outcome::Abandoned));
+        let waits = talk.outcome() == Some(Outcome::Idle) || talk.is_followed_up();
         let returns = opens && talk.conversation.handoff.is_some() && !waits;
         let current = self.current();
         let (signals, packed) = self.signals(&current, request, talk.bot_text.clone(), deadline).await?;
@@ -369,7 +369,8 @@ impl Memory {
                 _ => return Err(MemoryError::refused("outcome", format!("the conversation was closed as {before}"))),
             }
         }
-        let end = talk.end_of_handoff(outcome);
+        // Who routes by themselves ends the person's part by opening the conversation again.
+        let end = talk.end_of_handoff(outcome).filter(|_| self.router.routes());
         let memory = Arc::clone(self);
         to_the_end(async move {
             if let Some(act) = end {

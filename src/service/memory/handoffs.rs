@@ -88,6 +88,11 @@ impl Router {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether agents are known, so that handoffs are routed here.
+    pub(super) fn routes(&self) -> bool {
+        self.desk().routes()
+    }
+
     /// Another policy decides from now on.
     pub(super) fn use_policy(&self, policy: &Policy) {
         self.desk().use_policy(policy);
@@ -365,7 +370,7 @@ impl Memory {
             }
         };
         let due = talk.conversation.timer();
-        let routes = talk.conversation.life.is_none() || self.router.desk().routes();
+        let routes = talk.conversation.life.is_none() || self.router.routes();
         if routes && talk.exists && !talk.erased && due.is_some_and(|due| due <= now.max(talk.conversation.last)) {
             return self.happen(place, self.current(), None, Happening::of(Body::Timer, now)).await.map(drop);
         }
@@ -406,6 +411,10 @@ impl Memory {
         request: &Id,
         deadline: Option<Instant>,
     ) -> Result<Answered, MemoryError> {
+        if let (Act::Suggest { .. } | Act::Return { note: Some(_), .. }, false) = (&act, self.settings.keep_text) {
+            // They stand in the journal, and may say what a customer said.
+            return Err(MemoryError::refused("store.text", "it is none: neither notes nor suggestions are kept"));
+        }
         let request = Request { id: Key::of(request), content: Key::of(&act) };
         let slot = self.conversations.get(conversation);
         let mut place = before(deadline, slot.lock_owned()).await?;
@@ -643,6 +652,11 @@ pub(super) fn claim_of(bytes: Option<&[u8]>) -> Option<Claim> {
 }
 
 impl Talk {
+    /// Whether the customer left before a person was there: who comes back is waited for.
+    pub(super) fn is_followed_up(&self) -> bool {
+        self.conversation.life.as_ref().is_some_and(|life| matches!(life.state, State::Abandoned | State::FollowUp))
+    }
+
     /// What the backend's end of the conversation does to its handoff; `None` where it does nothing.
     pub(super) fn end_of_handoff(&self, outcome: super::Outcome) -> Option<Act> {
         use super::Outcome;
