@@ -371,6 +371,11 @@ impl Desk {
         self.agents[agent].profile = profile;
         self.lines.iter_mut().for_each(|line| line.members.retain(|member| member.agent != agent));
         self.join(agent);
+        if self.agents.len() == 1 {
+            // Routing begins: what stands is due.
+            let cases: Vec<Id> = self.cases.keys().cloned().collect();
+            cases.iter().for_each(|id| self.place(id));
+        }
         true
     }
 
@@ -531,6 +536,9 @@ impl Desk {
             self.agents[agent].held.insert(id.clone());
         }
         let due = case.correct_at.map_or(case.deadline, |correct| correct.min(case.deadline));
+        if !self.routes() {
+            return self.set_due(id, None);
+        }
         // What was just requested is due at once.
         let due = if case.state == State::Requested { Timestamp::default() } else { due };
         self.set_due(id, Some(due));
@@ -556,7 +564,7 @@ impl Desk {
     /// Conversations to which a timer must be delivered, the longest due first; at most so many.
     pub fn timers(&self, now: Timestamp, limit: usize) -> Vec<Id> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id);
-        let late = due.filter(|id| self.cases.get(id).is_none_or(|case| case.deadline <= now && self.routes()));
+        let late = due.filter(|id| self.cases.get(id).is_none_or(|case| case.deadline <= now));
         late.take(limit).cloned().collect()
     }
 

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use super::deliver::Happening;
 use super::record::{Key, Request, decode, encode};
 use super::talk::{self, Talk};
-use super::{Answered, Memory, MemoryError, before, erased, no_handoff, not_found};
+use super::{Answered, Editions, Memory, MemoryError, before, erased, no_handoff, not_found};
 use crate::handoff::conversation::{Claimant, Conversation, Owner};
 use crate::handoff::decision::Action;
 use crate::handoff::feed::Feed;
@@ -256,25 +256,44 @@ pub(super) fn restore(memory: &Memory) -> Result<(), MemoryError> {
         desk.put_agent(stored.profile);
         desk.set_presence(&id, stored.presence, stored.until, now);
     }
+    // Before an agent is known nothing is routed, and what stands need not be read.
+    if memory.router.routes() {
+        restore_timers(store, &memory.editions, &memory.router, now)?;
+    }
+    pull(store, &memory.router, &memory.metrics)
+}
+
+/// Reads what is pending into the desk. Blocks.
+fn restore_timers(store: &Store, editions: &Editions, router: &Router, now: Timestamp) -> Result<(), MemoryError> {
     let mut after = 0;
     loop {
         let timers = store.timers(after, BATCH)?;
-        let Some((last, _, _)) = timers.last() else { break };
+        let Some((last, _, _)) = timers.last() else { return Ok(()) };
         after = *last;
         for (_, id, due) in timers {
             if due == Timestamp::default() {
                 // A store of before there were timers: looked at when its turn comes.
-                memory.router.desk().look_at(&id, now);
+                router.desk().look_at(&id, now);
                 continue;
             }
-            match talk::load(store, &memory.editions, id.clone()) {
-                Ok(talk) => memory.router.desk().note(&talk.conversation, now),
+            match talk::load(store, editions, id) {
+                Ok(talk) => router.desk().note(&talk.conversation, now),
                 // One that is broken does not keep the others from being served; whoever asks for it is told.
                 Err(error) => emit(&Event::StoreFailed { reason: &error.to_string() }),
             }
         }
     }
-    pull(store, &memory.router, &memory.metrics)
+}
+
+/// Lets the router look at everything that is pending, each in its conversation's place. Blocks.
+fn look_at_all(store: &Store, router: &Router, now: Timestamp) -> Result<(), MemoryError> {
+    let mut after = 0;
+    loop {
+        let timers = store.timers(after, BATCH)?;
+        let Some((last, _, _)) = timers.last() else { return Ok(()) };
+        after = *last;
+        timers.iter().for_each(|(_, id, _)| router.desk().look_at(id, now));
+    }
 }
 
 /// Takes new effects of the store into the feed, and wakes who watches it. Blocks.
@@ -506,7 +525,12 @@ impl Memory {
             return Err(MemoryError::refused("agent_id", format!("there are {AGENTS_MAX} agents, which is the most")));
         }
         self.store_agent(&profile, presence, until).await?;
+        let is_first = !self.router.routes();
         self.router.desk().put_agent(profile);
+        if is_first {
+            let (router, now) = (Arc::clone(&self.router), clock::wall());
+            self.reading(move |store, _| look_at_all(store, &router, now)).await?;
+        }
         self.router.wake();
         Ok(())
     }
