@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILES: [&str; 4] =
-    ["proto/baton/v1/scoring.proto", "proto/baton/v1/conversation.proto", "proto/baton/v1/handoff.proto", "proto/baton/v1/admin.proto"];
+const FILES: [&str; 5] = [
+    "proto/baton/v1/scoring.proto",
+    "proto/baton/v1/conversation.proto",
+    "proto/baton/v1/handoff.proto",
+    "proto/baton/v1/routing.proto",
+    "proto/baton/v1/admin.proto",
+];
 
 #[expect(clippy::disallowed_methods, reason = "cargo talks to a build script through its environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

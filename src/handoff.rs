@@ -5,6 +5,9 @@
 //! input into the conversation, moves each [`trigger`], and gives a [`decision`] with its [`receipt`]. A [`journal`] chains the receipts. A
 //! [`scenario`] is a conversation with the decisions that are expected of a policy.
 //!
+//! A decision to hand over begins a [`lifecycle`]; [`routing`] finds who takes it, by [`hours`] and with a [`wait`] that is told; the [`feed`] watches over what the
+//! backend must do about it.
+//!
 //! What a person reads when they take over is a [`package`], made from a [`story`]: its [`summary`], [`highlights`] and [`feeling`], with what must not be read
 //! [`mask`]ed, and as a private [`note`] what their helpdesk shows them; what the customer reads is a [`reply`].
 
@@ -12,10 +15,13 @@ pub mod conversation;
 pub mod customer;
 pub mod decision;
 pub mod expression;
+pub mod feed;
 pub mod feeling;
 pub mod highlights;
+pub mod hours;
 pub mod input;
 pub mod journal;
+pub mod lifecycle;
 pub mod mask;
 pub mod note;
 pub mod observation;
@@ -24,9 +30,11 @@ pub mod phrase;
 pub mod policy;
 pub mod receipt;
 pub mod reply;
+pub mod routing;
 pub mod scenario;
 pub mod step;
 pub mod story;
 pub mod summary;
 pub mod transcript;
 pub mod trigger;
+pub mod wait;

@@ -5,7 +5,7 @@
 //!            → package and summary → routing → message and note out → store and measures
 //! ```
 //!
-//! What exists today goes up to the package, the message and their delivery; routing does not. Modules in reading order, each with what it may know:
+//! What exists today goes from the message to the person and back to the bot; measures do not. Modules in reading order, each with what it may know:
 //!
 //! | module | holds | uses |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //! | [`time`] | vocabulary: points in time and spans; no clock | nothing of ours |
 //! | [`random`] | vocabulary: reproducible random numbers | nothing of ours |
 //! | [`model`] | TEXT → SIGNALS, and how heads are fitted and measured. Arithmetic only | the vocabulary |
-//! | [`handoff`] | SIGNALS → DECISIONS: policy, conversation, triggers, receipts; what a person reads and a customer hears. Rules only | the vocabulary |
+//! | [`handoff`] | SIGNALS → DECISIONS: policy, conversation, triggers, receipts; what a person reads and a customer hears; routing and the life of handoffs. Rules only | the vocabulary |
 //! | [`service`] | THE WORLD: gRPC server, scheduler, memory, store, delivery, metrics, events, clock | everything above |
 //! | [`config`] | what file, environment and command line mean | everything above |
 //! | [`cli`] | the commands of the one binary | everything |
@@ -25,6 +25,8 @@
 //!
 //! The path of one message: [`service::grpc`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
 //! The path of one observed message: [`service::grpc::conversation`] → [`service::memory`] → [`handoff::step`] → [`service::store`].
+//! The path of one handoff: [`handoff::step`] (decided) → [`service::memory`] (routed by [`handoff::routing`], written down) → [`handoff::lifecycle`] → the feed of
+//! [`service::grpc::handoff`].
 //! The path of one letter: [`service::memory`] (written with the decision) → [`service::store`] → [`service::delivery`] (rendered, sent, marked).
 //! The path of one decision: [`cli::replay`] → [`service::observe`] → [`handoff::step`] → [`handoff::receipt`].
 

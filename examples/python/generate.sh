@@ -4,4 +4,5 @@ set -euo pipefail
 stubs=$(realpath -m "${1:?expected the folder for the stubs}")
 mkdir -p "$stubs"
 cd "$(dirname "$0")/../../proto"
-python3 -m grpc_tools.protoc --proto_path=. --python_out="$stubs" --grpc_python_out="$stubs" baton/v1/scoring.proto baton/v1/conversation.proto baton/v1/admin.proto
+python3 -m grpc_tools.protoc --proto_path=. --python_out="$stubs" --grpc_python_out="$stubs" baton/v1/scoring.proto baton/v1/conversation.proto baton/v1/handoff.proto \
+  baton/v1/routing.proto baton/v1/admin.proto

@@ -1,5 +1,6 @@
-//! `baton demo`: starts the daemon on a free port with a store of its own, tells it what is known of a customer, plays a conversation against it over gRPC, shows
-//! signals and decision turn by turn and the receipts in words, and then a later conversation of the same customer.
+//! `baton demo`: starts the daemon on a free port with a store of its own, tells it what is known of a customer and of an agent, plays a conversation against it
+//! over gRPC, shows signals and decision turn by turn and the receipts in words, the way from the decision to the agent and back as the feed tells it, and then a
+//! later conversation of the same customer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use anyhow::{Context, Result, anyhow};
 use super::{ModelArguments, Outcome, bulk, load_model, print, render};
 use crate::config::Places;
 use crate::config::serve::Typed;
+use crate::handoff::policy;
 use crate::service::clock::{self, Stopwatch};
 use crate::service::pb;
-use crate::service::pb::Conversations;
-use crate::service::pb::handoff_service_client::HandoffServiceClient;
+use crate::service::pb::effect::Kind;
 use crate::service::pb::scoring_service_client::ScoringServiceClient;
+use crate::service::pb::{Conversations, Handoffs, Routings};
 use crate::service::proving::{self, PolicyPlaces, ProvingError};
 use crate::service::server::{self, Listen, Running};
 
@@ -47,7 +49,12 @@ const LATER: &str = "Hello again, you still have not given back the second charg
 /// Runs the command.
 pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
     let scorer = Arc::new(load_model(&arguments.model, places)?);
-    let policy = match proving::prove(&PolicyPlaces::default(), &scorer) {
+    let folder = tempfile::tempdir().context("no folder for the demo's store")?;
+    // At night the default policy's queues are closed; the demo ends the same way at any hour.
+    let always: String = policy::DEFAULT.lines().filter(|line| !line.starts_with("hours = ")).map(|line| format!("{line}\n")).collect();
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, always).with_context(|| format!("{} cannot be written", file.display()))?;
+    let policy = match proving::prove(&PolicyPlaces { file: Some(file), ..PolicyPlaces::default() }, &scorer) {
         Ok(proved) => Ok(proved),
         // An operator's own model may have other labels than the default policy names; its signals are shown all the same.
         Err(ProvingError::Policy(faults)) => {
@@ -55,10 +62,10 @@ pub fn run(arguments: &DemoArguments, places: &Places) -> Result<Outcome> {
         }
         Err(error) => return Err(error.into()),
     };
-    let folder = tempfile::tempdir().context("no folder for the demo's store")?;
+    let store = folder.path().join("store");
     let settings = Typed::default()
         .flag("listen.address", "127.0.0.1:0", "demo")
-        .flag("store.data_dir", &folder.path().display().to_string(), "demo")
+        .flag("store.data_dir", &store.display().to_string(), "demo")
         .settings(bulk::workers());
     let settings = settings.map_err(|faults| anyhow!("the default settings are wrong: {}", faults[0]))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
@@ -128,6 +135,7 @@ async fn converse(running: &Running) -> Result<String> {
         ..pb::PutFactsRequest::default()
     };
     client.put_facts(lookup).await?;
+    begin_shift(&url).await?;
     let mut rows = Vec::new();
     let mut decided = Vec::new();
     for (place, (speaker, text)) in CONVERSATION.into_iter().enumerate() {
@@ -165,6 +173,7 @@ async fn converse(running: &Running) -> Result<String> {
         text.push_str(&explained(&mut client, "demo", sequence).await?);
     }
     text.push_str(&taken_over(&url).await?);
+    text.push_str(&to_a_person_and_back(&url, &mut client).await?);
     let closed = pb::CloseConversationRequest { conversation_id: "demo".to_owned(), outcome: pb::Outcome::Unresolved.into() };
     client.close_conversation(closed).await?;
     text.push_str(&format!("\nClosed as unresolved. Later that day, in a conversation of its own: \"{LATER}\"\n"));
@@ -175,7 +184,7 @@ async fn converse(running: &Running) -> Result<String> {
 
 /// What the person who takes over reads, and what the customer hears.
 async fn taken_over(url: &str) -> Result<String> {
-    let mut client = HandoffServiceClient::connect(url.to_owned()).await.context("the daemon of the demo does not answer")?;
+    let mut client = Handoffs::connect(url.to_owned()).await.context("the daemon of the demo does not answer")?;
     let request = pb::GetPackageRequest { conversation_id: "demo".to_owned(), format: pb::PackageFormat::Text.into() };
     let package = client.get_package(request).await?.into_inner();
     let mut request = pb::RenderMessageRequest {
@@ -198,6 +207,98 @@ async fn taken_over(url: &str) -> Result<String> {
     ))
 }
 
+/// The agent of the demo, and what customers call her.
+const AGENT: (&str, &str) = ("maya", "Maya");
+
+/// Maya is there and has room.
+async fn begin_shift(url: &str) -> Result<()> {
+    let mut routing = Routings::connect(url.to_owned()).await.context("the daemon of the demo does not answer")?;
+    let agent = pb::PutAgentRequest {
+        agent_id: AGENT.0.to_owned(),
+        name: AGENT.1.to_owned(),
+        queue_ids: vec!["general".to_owned(), "priority".to_owned()],
+        skills: [("crisis".to_owned(), 3)].into(),
+        capacity: 3,
+    };
+    routing.put_agent(agent).await?;
+    let presence = pb::SetPresenceRequest { agent_id: AGENT.0.to_owned(), presence: pb::Presence::Online.into(), ttl: None };
+    routing.set_presence(presence).await?;
+    Ok(())
+}
+
+/// From the decision to Maya, to the end and back to the bot: what the feed tells the backend, and what Maya and the bot do.
+async fn to_a_person_and_back(url: &str, client: &mut Conversations) -> Result<String> {
+    let mut handoffs = Handoffs::connect(url.to_owned()).await.context("the daemon of the demo does not answer")?;
+    let mut feed = handoffs.watch_effects(pb::WatchEffectsRequest { after: 0 }).await?.into_inner();
+    let mut text = "\nFrom the decision to a person and back, as the feed tells the backend:\n\n".to_owned();
+    let mut follow = async |text: &mut String, handoffs: &mut Handoffs, last: fn(&Kind) -> bool| -> Result<()> {
+        loop {
+            let effect = feed.message().await?.context("the feed of the demo ended")?;
+            let Some(kind) = effect.effect.and_then(|effect| effect.kind) else { continue };
+            handoffs.ack_effect(pb::AckEffectRequest { place: effect.place }).await?;
+            text.push_str(&format!("  {:>2}  {}\n", effect.place, done(&kind)));
+            if last(&kind) {
+                return Ok(());
+            }
+        }
+    };
+    follow(&mut text, &mut handoffs, |kind| matches!(kind, Kind::OfferHandoff(_))).await?;
+    let (conversation_id, agent_id) = ("demo".to_owned(), AGENT.0.to_owned());
+    let accept =
+        pb::AcceptRequest { conversation_id: conversation_id.clone(), request_id: "accept-1".to_owned(), agent_id: agent_id.clone() };
+    let accepted = handoffs.accept(accept).await?.into_inner().change.unwrap_or_default();
+    text.push_str(&format!("      {} accepts: {}\n", AGENT.1, told_change(&accepted)));
+    follow(&mut text, &mut handoffs, |kind| matches!(kind, Kind::TellCustomer(_))).await?;
+    let claim = |speaker: pb::Speaker, agent_id: Option<String>, epoch| pb::ClaimReplyRequest {
+        conversation_id: "demo".to_owned(),
+        claim_id: format!("claim-{epoch}"),
+        speaker: speaker.into(),
+        agent_id,
+        epoch,
+        after_sequence: CONVERSATION.len() as u32,
+    };
+    let late = client.claim_reply(claim(pb::Speaker::Bot, None, 1)).await.err().context("the bot of the demo talked over a person")?;
+    text.push_str(&format!("      the bot's late reply: {:?}, {}\n", late.code(), late.message()));
+    client.claim_reply(claim(pb::Speaker::Agent, Some(agent_id.clone()), accepted.epoch)).await?;
+    let reply = "I have read it all, Dana. The second charge goes back to your card today.";
+    client.observe(message("demo", CONVERSATION.len(), "agent", reply)).await?;
+    text.push_str(&format!("      {} claims the reply and says: {reply}\n", AGENT.1));
+    let resolve = pb::ResolveRequest {
+        conversation_id,
+        request_id: "resolve-1".to_owned(),
+        agent_id: Some(agent_id),
+        // The money is on its way and not there yet: what comes of it is seen below.
+        disposition: pb::Disposition::Unsolved.into(),
+    };
+    let resolved = handoffs.resolve(resolve).await?.into_inner().change.unwrap_or_default();
+    text.push_str(&format!("      {} resolves: {}\n", AGENT.1, told_change(&resolved)));
+    follow(&mut text, &mut handoffs, |kind| matches!(kind, Kind::StartBot(_))).await?;
+    Ok(text)
+}
+
+fn told_change(change: &pb::HandoffChange) -> String {
+    let word = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase();
+    let (state, owner) = (word(change.state().as_str_name(), "HANDOFF_STATE_"), word(change.owner().as_str_name(), "OWNER_"));
+    format!("the handoff is {state}, the conversation is the {owner}'s, epoch {}", change.epoch)
+}
+
+/// What the backend does about an effect.
+fn done(kind: &Kind) -> String {
+    match kind {
+        Kind::AskBot(ask) => format!("the bot makes one more attempt ({})", ask.trigger_id),
+        Kind::StopBot(_) => "the bot stops".to_owned(),
+        Kind::StartBot(_) => "the bot speaks again, its counters cleared and its triggers armed".to_owned(),
+        Kind::RequestHandoff(request) => format!("into the queue {} ({})", request.queue_id, request.trigger_id),
+        Kind::TellCustomer(told) => format!("to the customer: {} {} {}", told.acknowledge, told.reassure, told.expect),
+        Kind::OfferHandoff(offer) => format!("to {}, with the package: will you take it?", offer.agent_id),
+        Kind::WithdrawOffer(gone) => format!("to {}: no longer asked", gone.agent_id),
+        Kind::ConnectAgent(agent) => format!("{} speaks from now on", agent.agent_id),
+        Kind::ReleaseAgent(agent) => format!("{} speaks no more", agent.agent_id),
+        Kind::ShowSuggestion(shown) => format!("to the agent, from the bot: {}", shown.text),
+        Kind::NotifyOwner(notice) => format!("to the owner of {}: {}", notice.queue_id, notice.notice().as_str_name()),
+    }
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
@@ -207,7 +308,12 @@ fn message(conversation: &str, place: usize, speaker: &str, text: &str) -> pb::O
         conversation_id: conversation.to_owned(),
         message_id: format!("m{}", place + 1),
         sequence: u32::try_from(place + 1).unwrap_or(u32::MAX),
-        speaker: if speaker == "bot" { pb::Speaker::Bot } else { pb::Speaker::Customer }.into(),
+        speaker: match speaker {
+            "bot" => pb::Speaker::Bot,
+            "agent" => pb::Speaker::Agent,
+            _ => pb::Speaker::Customer,
+        }
+        .into(),
         text: text.to_owned(),
         customer_id: Some(CUSTOMER.to_owned()),
         ..pb::ObserveRequest::default()

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expression::names::TURNS_MAX;
 use super::input::Facts;
+use super::lifecycle::Life;
 use super::observation::{MessageSignals, Observation, Vocabulary};
 use super::policy::Thresholds;
 use super::receipt::Digest;
@@ -64,6 +65,12 @@ pub struct Conversation {
     pub soft: Option<SoftAttempt>,
     /// The handoff that stands.
     pub handoff: Option<Handoff>,
+    /// Its life; there while one stands.
+    pub life: Option<Life>,
+    /// The life of the latest handoff that is over.
+    pub ended: Option<Life>,
+    /// How often a person took the conversation, or lost it to the queue.
+    pub takeovers: u32,
     /// What the backend knows.
     pub facts: Facts,
     /// Triggers that are not armed, by id.
@@ -142,6 +149,28 @@ pub enum Owner {
     Bot,
     /// Nobody: a person is asked for.
     Nobody,
+    /// The person who took over.
+    Person,
+}
+
+impl Owner {
+    /// The word that stands in errors and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bot => "bot",
+            Self::Nobody => "nobody",
+            Self::Person => "person",
+        }
+    }
+}
+
+/// Who wants to speak.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Claimant {
+    /// The bot.
+    Bot,
+    /// A person.
+    Agent(Id),
 }
 
 /// What a message of the customer says about what the bot did last.
@@ -178,6 +207,9 @@ impl Conversation {
             handoffs: 0,
             soft: None,
             handoff: None,
+            life: None,
+            ended: None,
+            takeovers: 0,
             facts: Facts::default(),
             triggers: BTreeMap::new(),
             model: String::new(),
@@ -191,12 +223,28 @@ impl Conversation {
 
     /// Who may speak to the customer now.
     pub fn owner(&self) -> Owner {
-        if self.handoff.is_some() { Owner::Nobody } else { Owner::Bot }
+        match (&self.life, &self.handoff) {
+            (Some(life), _) => life.state.owner(),
+            (None, Some(_)) => Owner::Nobody,
+            (None, None) => Owner::Bot,
+        }
+    }
+
+    /// Whether somebody may speak to the customer now: of the bot and all agents at most one, unless a person took over who did not say who they are.
+    pub fn may_speak(&self, claimant: &Claimant) -> bool {
+        match (self.owner(), claimant) {
+            (Owner::Bot, Claimant::Bot) => true,
+            (Owner::Person, Claimant::Agent(agent)) => {
+                let person = self.life.as_ref().and_then(|life| life.agent.as_ref());
+                person.is_none_or(|person| person == agent)
+            }
+            (Owner::Bot | Owner::Nobody | Owner::Person, _) => false,
+        }
     }
 
     /// Grows with each change of the owner, from 1: whoever acts on an older one is late.
     pub fn epoch(&self) -> u64 {
-        1 + 2 * u64::from(self.handoffs) + u64::from(self.handoff.is_some())
+        1 + 2 * u64::from(self.handoffs) + u64::from(self.handoff.is_some()) + u64::from(self.takeovers)
     }
 
     /// Forgets the signals of another model: its labels and vectors mean nothing to this one. Counts and what is pending stay.
@@ -326,9 +374,16 @@ impl Conversation {
         if self.handoff.take().is_some() {
             self.handoffs = self.handoffs.saturating_add(1);
         }
+        self.life = None;
         self.soft = None;
         self.soft_attempts = 0;
         self.clear_counters();
+    }
+
+    /// When a timer must be delivered, where something is pending: a state of the handoff, or an attempt of the bot.
+    pub fn timer(&self) -> Option<Timestamp> {
+        let life = self.life.as_ref().map(|life| life.deadline);
+        life.or(self.soft.as_ref().map(|soft| soft.deadline))
     }
 
     /// What went wrong so far counts no more.

@@ -122,6 +122,13 @@ impl Customer {
         count(open.filter(|contact| contact.issue.as_ref().is_some_and(|other| other.cosine(issue) >= nearest)))
     }
 
+    /// Other contacts about this issue that were not resolved, the latest first, by conversation.
+    pub fn about<'a>(&'a self, except: &'a Id, issue: &'a QuantizedEmbedding, nearest: f64) -> impl Iterator<Item = &'a Id> {
+        let open = self.contacts.iter().rev().filter(|contact| contact.resolved != Some(true) && contact.conversation != *except);
+        let same = open.filter(move |contact| contact.issue.as_ref().is_some_and(|other| other.cosine(issue).get() >= nearest));
+        same.map(|contact| &contact.conversation)
+    }
+
     fn others<'a>(&'a self, except: &'a Id, window: Duration, now: Timestamp) -> impl Iterator<Item = &'a Contact> {
         let oldest = now.minus(window);
         let contacts = self.contacts.iter().rev().filter(move |contact| contact.at <= now);

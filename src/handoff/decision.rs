@@ -67,6 +67,8 @@ pub enum Cause {
     HandedOver,
     /// A person handed the conversation back.
     Returned,
+    /// A trigger fired that only decides and records: a shadow, or one of a conversation outside the pilot.
+    Shadow,
 }
 
 impl Cause {
@@ -83,6 +85,7 @@ impl Cause {
             Self::AttemptTimedOut => "attempt_timed_out",
             Self::HandedOver => "handed_over",
             Self::Returned => "returned",
+            Self::Shadow => "shadow",
         }
     }
 
@@ -99,6 +102,7 @@ impl Cause {
             Self::AttemptTimedOut => "the bot's further attempt took too long",
             Self::HandedOver => "the conversation is handed over already",
             Self::Returned => "the person handed the conversation back to the bot",
+            Self::Shadow => "the trigger only decides and records here",
         }
     }
 }

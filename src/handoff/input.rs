@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::lifecycle::Act;
 use super::observation::Observation;
 use crate::message::Id;
 use crate::time::Timestamp;
@@ -37,6 +38,8 @@ pub enum Body {
     Timer,
     /// The person handed the conversation back to the bot.
     Returned,
+    /// A person or the routing did something to the handoff.
+    Handoff(Act),
 }
 
 impl Body {
@@ -48,6 +51,7 @@ impl Body {
             Self::Facts(_) => "facts",
             Self::Timer => "timer",
             Self::Returned => "returned",
+            Self::Handoff(act) => act.as_str(),
         }
     }
 }

@@ -16,12 +16,14 @@ use super::conversation::Conversation;
 use super::customer::Customer;
 use super::expression::Expression;
 use super::expression::names::{Argument, Name, Source, Term, TermKind};
+use super::hours::Hours;
 use super::input::{Body, Input};
 use super::mask::Masking;
 use super::observation::Vocabulary;
 use super::phrase::{Phrase, Words};
 use super::receipt::Digest;
 use super::trigger::Pace;
+use crate::message::Id;
 use crate::signal::{BasisPoints, Embedding, QuantizedEmbedding};
 use crate::time::Timestamp;
 
@@ -41,6 +43,10 @@ pub struct Policy {
     pub thresholds: Thresholds,
     /// How a further attempt of the bot goes.
     pub soft: Soft,
+    /// How long each state of a handoff may last.
+    pub handoff: HandoffRules,
+    /// Which conversations the policy acts on.
+    pub pilot: Pilot,
     /// Which personal data is masked beyond what always is.
     pub masking: Masking,
     /// In the order of the file.
@@ -95,6 +101,79 @@ pub struct Soft {
     pub thanks: f64,
 }
 
+/// How long each state of a handoff may last, and what waiting is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandoffRules {
+    /// Seconds in which an agent accepts what is offered; then the next one is asked.
+    pub offer_secs: u32,
+    /// Seconds after which the customer hears again where no wait could be promised; also the shortest promise of a correction.
+    pub update_secs: u32,
+    /// Seconds without a sign of the agent who has the conversation, after which it goes back to the queue.
+    pub lease_secs: u32,
+    /// Seconds of waiting while the queue is open, after which the conversation is captured for a follow-up.
+    pub max_wait_secs: u32,
+    /// Hours in which somebody follows up, and the longest that a closed queue is waited for.
+    pub follow_up_hours: u32,
+    /// Hours without a message after which a conversation that a person has is over.
+    pub quiet_hours: u32,
+    /// Seconds of waiting that one point of priority is worth.
+    pub ageing_secs: u32,
+}
+
+impl HandoffRules {
+    /// Those of a policy that says nothing.
+    pub const DEFAULT: Self = Self {
+        offer_secs: 30,
+        update_secs: 300,
+        lease_secs: 120,
+        max_wait_secs: 4 * 3600,
+        follow_up_hours: 72,
+        quiet_hours: 24,
+        ageing_secs: 60,
+    };
+}
+
+/// Which conversations the policy acts on; in the others it decides and records all the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pilot {
+    /// Their share in hundredths of a percent, 0 to 10,000.
+    pub share: u16,
+    /// Categories on which it acts everywhere.
+    pub always: Vec<String>,
+}
+
+impl Pilot {
+    /// Everywhere.
+    pub const ALL: u16 = 10_000;
+
+    /// Whether a conversation belongs to the pilot: by a hash of its id alone, so that it stays, and stays where the share grows.
+    pub fn has(&self, conversation: &Id) -> bool {
+        let digest = Digest::of(conversation.as_str().as_bytes());
+        let [a, b, c, d, ..] = *digest.bytes();
+        (u64::from(u32::from_be_bytes([a, b, c, d])) * u64::from(Self::ALL)) >> 32 < u64::from(self.share)
+    }
+}
+
+/// What becomes of the bot at a handoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It stops.
+    Hard,
+    /// It stays as the agent's assistant: what it says goes to the agent and never to the customer.
+    Soft,
+}
+
+impl Mode {
+    /// Both, as a policy writes them.
+    pub const ALL: [(&'static str, Self); 2] = [("hard", Self::Hard), ("soft", Self::Soft)];
+
+    /// The word that stands in the policy.
+    pub fn as_str(self) -> &'static str {
+        word(self, &Self::ALL)
+    }
+}
+
 /// A condition under which a person must take over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trigger {
@@ -122,6 +201,10 @@ pub struct Trigger {
     pub queue: usize,
     /// Index of the message to the customer.
     pub message: usize,
+    /// What becomes of the bot.
+    pub mode: Mode,
+    /// Whether it only decides and records.
+    pub shadow: bool,
     /// Line of the file, from 1.
     pub line: usize,
 }
@@ -201,26 +284,46 @@ pub struct Queue {
     pub name: String,
     /// Who answers for it.
     pub owner: String,
-    /// What its people must be able to do.
-    pub skills: Vec<String>,
-    /// How a person is chosen.
+    /// What its people must be able to do, whatever the strategy.
+    pub skills: Vec<Skill>,
+    /// How a person is chosen among those who can.
     pub strategy: Strategy,
     /// Where a conversation goes when nobody here can take it.
     pub fallback: Fallback,
     /// When its people work; always where it is absent.
     pub hours: Option<Hours>,
+    /// Seconds that a conversation takes, until it is measured.
+    pub handling_secs: u32,
+    /// Conversations that wait at most.
+    pub waiting_max: u32,
+    /// Seconds of waiting after which each skill is asked for one level lower; never where it is absent.
+    pub relax_after_secs: Option<u32>,
+    /// Seconds of waiting after which the people of the fallback are asked as well.
+    pub fallback_after_secs: u32,
 }
+
+/// What somebody must be able to do, and how well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skill {
+    /// Its name.
+    pub name: String,
+    /// From 1 to [`LEVEL_MAX`].
+    pub level: u8,
+}
+
+/// The highest level of a skill.
+pub const LEVEL_MAX: u8 = 10;
 
 /// How a person is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// In turn.
     RoundRobin,
-    /// Who has the skills.
+    /// Who has the skills at the highest levels.
     Skills,
-    /// Who has the least to do.
+    /// Who has the least to do for their capacity.
     LeastLoaded,
-    /// Of those with the skills, who has the least to do.
+    /// Who has the least to do, and of these who has the skills at the highest levels.
     SkillsLeastLoaded,
 }
 
@@ -232,6 +335,11 @@ impl Strategy {
         ("least_loaded", Self::LeastLoaded),
         ("skills_least_loaded", Self::SkillsLeastLoaded),
     ];
+
+    /// The word that stands in the policy.
+    pub fn as_str(self) -> &'static str {
+        word(self, &Self::ALL)
+    }
 }
 
 /// Where a conversation goes when nobody in a queue can take it.
@@ -245,17 +353,6 @@ pub enum Fallback {
 
 /// How a policy writes [`Fallback::FollowUp`].
 pub const FOLLOW_UP: &str = "follow_up";
-
-/// When the people of a queue work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hours {
-    /// Name of the zone, such as `Europe/Berlin`.
-    pub zone: String,
-    /// Monday to Sunday: spans of minutes since midnight.
-    pub week: [Vec<(u16, u16)>; 7],
-    /// Days on which nobody works, as year, month, day.
-    pub holidays: Vec<(i16, i8, i8)>,
-}
 
 /// What the customer is told at a handoff, in three parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,6 +426,22 @@ impl Policy {
         (rule.urgency == Urgency::Soft, std::cmp::Reverse(rule.priority), trigger)
     }
 
+    /// Whether a trigger only decides and records in a conversation: it is a shadow, or the conversation is outside the pilot.
+    pub fn is_shadow(&self, trigger: usize, conversation: &Id) -> bool {
+        let rule = &self.triggers[trigger];
+        rule.shadow || (self.pilot.share < Pilot::ALL && !self.pilot.always.contains(&rule.category) && !self.pilot.has(conversation))
+    }
+
+    /// The queues from one on along the fallbacks, the first first.
+    pub fn chain(&self, queue: usize) -> impl Iterator<Item = usize> {
+        let next = |at: &usize| match self.queues[*at].fallback {
+            Fallback::Queue(next) => Some(next),
+            Fallback::FollowUp => None,
+        };
+        // The linter leaves no circle; the bound keeps a policy from elsewhere from going round.
+        std::iter::successors(Some(queue), next).take(self.queues.len())
+    }
+
     /// Whether a trigger's condition is about the customer's latest message and nothing else: where it stands again, the message itself says so.
     pub(super) fn reads_only_the_message(&self, trigger: usize) -> bool {
         let terms = self.triggers[trigger].when.comparisons.iter().flat_map(super::expression::Compared::terms);
@@ -352,7 +465,7 @@ impl Policy {
             Body::Message(observation) => {
                 conversation.issue_with(observation, &self.vocabulary).map(|sum| QuantizedEmbedding::new(&Embedding(sum)))
             }
-            Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => conversation.issue(&self.vocabulary),
+            Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned | Body::Handoff(_) => conversation.issue(&self.vocabulary),
         };
         let nearest = BasisPoints::new(self.thresholds.same_issue).expect("the reader checks the range");
         let now = at.max(conversation.last);

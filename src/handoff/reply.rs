@@ -43,7 +43,7 @@ pub struct Slots {
 }
 
 /// Where the handoff stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Situation {
     /// A person is being found.
@@ -63,7 +63,7 @@ impl Situation {
 }
 
 /// What the customer reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// Names the issue; once a person is there, names the person.
     pub acknowledge: String,

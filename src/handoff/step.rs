@@ -10,6 +10,7 @@ use super::decision::{Action, Cause, Decision, Effect};
 use super::expression::names::{Argument, Term, TermKind};
 use super::expression::{Reading, Truth, Value};
 use super::input::{Body, Fact, Input};
+use super::lifecycle::{self, Duty, Life};
 use super::observation::{MessageSignals, Observation};
 use super::policy::{Policy, Urgency};
 use super::receipt::{Digest, Receipt, TriggerReceipt};
@@ -25,8 +26,10 @@ pub struct Step {
     pub conversation: Conversation,
     /// What was decided.
     pub decision: Decision,
-    /// What must be done about it, in order.
+    /// What must be done about it, in order, as the answer tells it.
     pub effects: Vec<Effect>,
+    /// The same as the feed tells it, where the first message to the customer comes with the wait, and what the handoff's life asks for.
+    pub duties: Vec<Duty>,
     /// Why.
     pub receipt: Receipt,
 }
@@ -38,25 +41,25 @@ pub fn step(policy: &Policy, mut conversation: Conversation, input: &Input) -> S
     conversation.use_model(&policy.vocabulary);
     conversation.inputs = conversation.inputs.saturating_add(1);
     conversation.last = now;
-    let answer = fold(policy, &mut conversation, input, now);
+    let Folded { answer, mut duties, handed_back } = fold(policy, &mut conversation, input, now);
     let readings: Vec<Reading> = policy.terms.iter().map(|term| read(term, policy, &conversation, input, now)).collect();
     let customer_message = match &input.body {
         // A message without signals says nothing, and nothing is held or cooled by it.
         Body::Message(observation) if observation.speaker == Speaker::Customer && observation.signals.is_ok() => Some(observation.sequence),
-        Body::Message(_) | Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => None,
+        Body::Message(_) | Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned | Body::Handoff(_) => None,
     };
-    let movement = match (&input.body, &conversation.handoff) {
-        (Body::Returned, _) => Movement::HandedBack,
+    let movement = match &conversation.handoff {
+        _ if handed_back => Movement::HandedBack,
         // A handed-over conversation moves no trigger: what a person is told is what stood when the decision fell.
-        (_, Some(_)) => Movement::Frozen,
-        (_, None) => Movement::Free,
+        Some(_) => Movement::Frozen,
+        None => Movement::Free,
     };
     let mut triggers = judge(policy, &mut conversation, &readings, customer_message, movement);
     let fired = triggers.iter().enumerate().filter(|(_, receipt)| receipt.after == TriggerState::Fired);
     let mut fired: Vec<u16> = fired.map(|(at, _)| place(at)).collect();
     fired.sort_by_key(|at| policy.precedence(usize::from(*at)));
     let still = |trigger: usize| triggers[trigger].truth == Truth::True && policy.reads_only_the_message(trigger);
-    let decision = decide(policy, &mut conversation, Happened { input, answer, still: &still, now }, fired);
+    let decision = decide(policy, &mut conversation, Happened { input, answer, handed_back, still: &still, now }, fired);
     if decision.action == Action::Resolved {
         release_holds(policy, &mut conversation, &mut triggers);
     }
@@ -76,7 +79,10 @@ pub fn step(policy: &Policy, mut conversation: Conversation, input: &Input) -> S
     };
     conversation.chain = receipt.digest();
     let effects = decision.effects(policy);
-    Step { conversation, decision, effects, receipt }
+    // Those of the life come after: a bot is silent before anybody else speaks.
+    let decided = effects.iter().filter_map(|effect| duty(effect, handed_back)).collect::<Vec<_>>();
+    duties.splice(0..0, decided);
+    Step { conversation, decision, effects, duties, receipt }
 }
 
 fn place(at: usize) -> u16 {
@@ -86,19 +92,48 @@ fn place(at: usize) -> u16 {
 fn unscored(body: &Body) -> Option<String> {
     match body {
         Body::Message(Observation { signals: Err(unscored), speaker: Speaker::Customer, .. }) => Some(unscored.as_str().to_owned()),
-        Body::Message(_) | Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => None,
+        Body::Message(_) | Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned | Body::Handoff(_) => None,
     }
 }
 
-/// Takes the input into the state.
-fn fold(policy: &Policy, conversation: &mut Conversation, input: &Input, now: Timestamp) -> Answer {
-    match &input.body {
-        Body::Message(observation) => return conversation.take(observation, &policy.vocabulary, &policy.thresholds, now),
-        Body::Facts(facts) => conversation.facts.update(facts.clone()),
-        Body::Returned => conversation.give_back(),
-        Body::Event { .. } | Body::Timer => {}
+/// A decided effect as the feed tells it. The message to the customer comes when the handoff has a place, with the wait; that the bot speaks again, with the
+/// note.
+fn duty(effect: &Effect, handed_back: bool) -> Option<Duty> {
+    match effect {
+        Effect::AskBot { trigger } => Some(Duty::AskBot { trigger: trigger.clone() }),
+        Effect::StopBot => Some(Duty::StopBot),
+        Effect::TellCustomer { .. } => None,
+        Effect::RequestHandoff { queue, trigger } => Some(Duty::RequestHandoff { queue: queue.clone(), trigger: trigger.clone() }),
+        Effect::StartBot => (!handed_back).then_some(Duty::StartBot { note: None }),
     }
-    Answer::default()
+}
+
+/// What became of an input when it was taken into the state.
+#[derive(Default)]
+struct Folded {
+    answer: Answer,
+    duties: Vec<Duty>,
+    /// Whether the bot has the conversation again.
+    handed_back: bool,
+}
+
+/// Takes the input into the state.
+fn fold(policy: &Policy, conversation: &mut Conversation, input: &Input, now: Timestamp) -> Folded {
+    let handed_over = conversation.handoff.is_some();
+    let mut folded = Folded::default();
+    match &input.body {
+        Body::Message(observation) => {
+            folded.answer = conversation.take(observation, &policy.vocabulary, &policy.thresholds, now);
+            folded.duties = lifecycle::heard(policy, conversation, observation.speaker, now);
+        }
+        Body::Facts(facts) => conversation.facts.update(facts.clone()),
+        Body::Returned => folded.duties = lifecycle::returned(conversation, now),
+        Body::Timer => folded.duties = lifecycle::tick(policy, conversation, now),
+        Body::Handoff(act) => folded.duties = lifecycle::act(policy, conversation, act, now),
+        Body::Event { .. } => {}
+    }
+    folded.handed_back = matches!(input.body, Body::Returned) || (handed_over && conversation.handoff.is_none());
+    folded
 }
 
 /// How triggers move at an input.
@@ -158,6 +193,7 @@ fn release_holds(policy: &Policy, conversation: &mut Conversation, triggers: &mu
 struct Happened<'a> {
     input: &'a Input,
     answer: Answer,
+    handed_back: bool,
     /// Whether the condition of a trigger stands again on this very message.
     still: &'a dyn Fn(usize) -> bool,
     now: Timestamp,
@@ -166,23 +202,28 @@ struct Happened<'a> {
 /// Immediate before the attempt that is under way, that before a new one.
 fn decide(policy: &Policy, conversation: &mut Conversation, happened: Happened<'_>, fired: Vec<u16>) -> Decision {
     let now = happened.now;
-    if matches!(happened.input.body, Body::Returned) {
+    if happened.handed_back {
         return Decision { action: Action::None, trigger: None, cause: Cause::Returned, fired };
     }
     if conversation.handoff.is_some() {
         return Decision { action: Action::None, trigger: None, cause: Cause::HandedOver, fired };
     }
-    let first = fired.first().copied();
+    let live: Vec<u16> = fired.iter().copied().filter(|at| !policy.is_shadow(usize::from(*at), &conversation.id)).collect();
+    let first = live.first().copied();
     if let Some(trigger) = first.filter(|at| policy.triggers[usize::from(*at)].urgency == Urgency::Immediate) {
         return hand_over(policy, conversation, trigger, Cause::Fired, fired, now);
     }
     // The attempt of a policy that no longer has its trigger has nobody to answer to.
     let pending = conversation.soft.as_ref().and_then(|soft| policy.triggers.iter().position(|trigger| trigger.id == soft.trigger));
     if let Some(trigger) = pending {
-        return await_outcome(policy, conversation, happened, trigger, fired);
+        return await_outcome(policy, conversation, happened, trigger, !live.is_empty(), fired);
     }
     conversation.soft = None;
-    let Some(trigger) = first else { return Decision { action: Action::None, trigger: None, cause: Cause::NothingFired, fired } };
+    let Some(trigger) = first else {
+        let shadow = fired.first().copied();
+        let cause = if shadow.is_some() { Cause::Shadow } else { Cause::NothingFired };
+        return Decision { action: Action::None, trigger: shadow, cause, fired };
+    };
     if conversation.soft_attempts >= policy.soft.attempts {
         return hand_over(policy, conversation, trigger, Cause::NoAttemptLeft, fired, now);
     }
@@ -198,8 +239,15 @@ fn decide(policy: &Policy, conversation: &mut Conversation, happened: Happened<'
     Decision { action: Action::Attempt, trigger: Some(trigger), cause: Cause::Fired, fired }
 }
 
-fn await_outcome(policy: &Policy, conversation: &mut Conversation, happened: Happened<'_>, trigger: usize, fired: Vec<u16>) -> Decision {
-    let still_stands = (happened.still)(trigger) || !fired.is_empty();
+fn await_outcome(
+    policy: &Policy,
+    conversation: &mut Conversation,
+    happened: Happened<'_>,
+    trigger: usize,
+    others_fire: bool,
+    fired: Vec<u16>,
+) -> Decision {
+    let still_stands = (happened.still)(trigger) || others_fire;
     let trigger = place(trigger);
     match outcome(policy, conversation, happened.input, happened.answer, still_stands, happened.now) {
         Outcome::Accepted => {
@@ -215,6 +263,7 @@ fn await_outcome(policy: &Policy, conversation: &mut Conversation, happened: Hap
 fn hand_over(policy: &Policy, conversation: &mut Conversation, trigger: u16, cause: Cause, fired: Vec<u16>, now: Timestamp) -> Decision {
     let id = policy.triggers[usize::from(trigger)].id.clone();
     conversation.handoff = Some(Handoff { trigger: id, decided_at: conversation.messages, at: now });
+    conversation.life = Some(Life::requested(policy, usize::from(trigger), conversation, now));
     conversation.soft = None;
     Decision { action: Action::HandOver, trigger: Some(trigger), cause, fired }
 }

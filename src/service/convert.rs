@@ -3,6 +3,7 @@
 pub mod conversation;
 pub mod handoff;
 pub mod outbox;
+pub mod routing;
 
 use std::time::{Duration, Instant};
 

@@ -120,6 +120,16 @@ pub enum Event<'a> {
         /// Which.
         destination: &'a str,
     },
+    /// A message to a customer that nobody acknowledged in time is sent again: an alarm.
+    EffectOverdue {
+        /// Its place in the feed.
+        place: u64,
+    },
+    /// Handoffs could not be routed; it is tried again in a moment.
+    RoutingFailed {
+        /// Why.
+        reason: &'a str,
+    },
     /// The store did not let itself be swept or closed.
     StoreFailed {
         /// Why.
@@ -213,6 +223,8 @@ pub fn emit(event: &Event<'_>) {
         Event::LetterDied { destination, key, attempts, reason } => error!(event = "letter_died", destination, key, attempts, reason),
         Event::DestinationRests { destination, pause } => warn!(event = "destination_rests", destination, pause_ms = millis(*pause)),
         Event::DestinationAnswers { destination } => info!(event = "destination_answers", destination),
+        Event::EffectOverdue { place } => error!(event = "effect_overdue", place),
+        Event::RoutingFailed { reason } => error!(event = "routing_failed", reason),
         Event::StoreFailed { reason } => error!(event = "store_failed", reason),
         Event::FileScored { rows, rows_failed, elapsed } => {
             info!(event = "file_scored", rows, rows_failed, elapsed_ms = millis(*elapsed));

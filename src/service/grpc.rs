@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod conversation;
 pub mod handoff;
+pub mod routing;
 pub mod scoring;
 mod stream;
 

@@ -23,6 +23,7 @@ mod customers;
 mod deliver;
 mod edition;
 mod error;
+mod handoffs;
 mod outbox;
 mod package;
 mod record;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 
 pub use self::edition::{Edition, Editions, Labels, labels};
 pub use self::error::MemoryError;
+pub use self::handoffs::{ClaimReply, Claimed, FedEffect, HandoffRecord, LANGUAGE_FACT, ListedHandoff, Routed, state_after};
 pub use self::outbox::Woken;
 pub use self::package::{Packaged, no_handoff};
 pub use self::record::Answer;
@@ -44,6 +46,7 @@ pub use self::replay::{Broken, Explained, Replayed, replay};
 pub use self::sweep::Swept;
 
 use self::customers::Known;
+use self::handoffs::Router;
 use self::outbox::Outbox;
 use self::slots::Slots;
 use self::talk::Talk;
@@ -253,6 +256,7 @@ pub struct Memory {
     conversations: Slots<Talk>,
     customers: Slots<Known>,
     outbox: Outbox,
+    router: Arc<Router>,
 }
 
 impl Memory {
@@ -269,7 +273,8 @@ impl Memory {
         let editions = Arc::new(Editions::open(&settings.folder)?);
         let current = current(&editions, proved, &scheduler)?;
         let (cached, outbox) = (settings.cached, Outbox::new(&settings.outbox));
-        Ok(Self {
+        let router = Arc::new(Router::new(&current.edition.policy));
+        let memory = Self {
             store,
             editions,
             scheduler,
@@ -281,7 +286,10 @@ impl Memory {
             conversations: Slots::new(cached),
             customers: Slots::new(cached),
             outbox,
-        })
+            router,
+        };
+        handoffs::restore(&memory)?;
+        Ok(memory)
     }
 
     fn current(&self) -> Arc<Current> {
@@ -305,6 +313,7 @@ impl Memory {
         };
         let (next, scenarios, by_file) = blocking(prove).await?;
         let digest = next.edition.policy.digest;
+        self.router.use_policy(&next.edition.policy);
         let before = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), Arc::new(next));
         Ok(Reloaded { digest, before: before.edition.policy.digest, scenarios, by_file })
     }

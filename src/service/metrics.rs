@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::delivery::Kind;
 use super::store::{LetterCounts, Progress};
 use crate::handoff::decision::Action;
+use crate::handoff::lifecycle::{Life, State};
 use crate::handoff::observation::Unscored;
 
 /// Stages of a message.
@@ -55,10 +56,25 @@ pub enum Rpc {
     LinkTicket,
     ListOutbox,
     ResendOutbox,
+    ClaimReply,
+    ListHandoffs,
+    WatchEffects,
+    AckEffect,
+    Accept,
+    Decline,
+    Resolve,
+    Return,
+    Abandon,
+    Suggest,
+    Label,
+    PutAgent,
+    SetPresence,
+    ListQueues,
+    EstimateWait,
 }
 
 impl Rpc {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 35] = [
         Self::Score,
         Self::ScoreBatch,
         Self::ScoreStream,
@@ -79,6 +95,21 @@ impl Rpc {
         Self::LinkTicket,
         Self::ListOutbox,
         Self::ResendOutbox,
+        Self::ClaimReply,
+        Self::ListHandoffs,
+        Self::WatchEffects,
+        Self::AckEffect,
+        Self::Accept,
+        Self::Decline,
+        Self::Resolve,
+        Self::Return,
+        Self::Abandon,
+        Self::Suggest,
+        Self::Label,
+        Self::PutAgent,
+        Self::SetPresence,
+        Self::ListQueues,
+        Self::EstimateWait,
     ];
 }
 
@@ -91,6 +122,7 @@ pub enum Code {
     NotFound,
     AlreadyExists,
     FailedPrecondition,
+    Aborted,
     ResourceExhausted,
     DeadlineExceeded,
     Unavailable,
@@ -99,12 +131,13 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Ok,
         Self::InvalidArgument,
         Self::NotFound,
         Self::AlreadyExists,
         Self::FailedPrecondition,
+        Self::Aborted,
         Self::ResourceExhausted,
         Self::DeadlineExceeded,
         Self::Unavailable,
@@ -123,6 +156,18 @@ struct DecisionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UnscoredLabels {
     reason: &'static str,
+}
+
+/// Labels of `baton_handoffs`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandoffLabels {
+    state: &'static str,
+}
+
+/// Labels of `baton_promises`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PromiseLabels {
+    kept: &'static str,
 }
 
 /// How an attempt at a letter ended.
@@ -192,10 +237,20 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     outbox: Family<OutboxLabels, Gauge>,
     rests: Family<DestinationLabels, Gauge>,
+    handoffs: Family<HandoffLabels, Counter>,
+    promises: Family<PromiseLabels, Counter>,
+    handoff_wait: Histogram,
+    effects_open: Gauge,
+    effects_overdue: Gauge,
+    effects_resent: Counter,
     store_queue_bytes: Gauge,
     store_commits: Counter,
     store_writes: Counter,
     store_failed: Counter,
+    /// Effects that were given up since too many waited for an acknowledgement.
+    pub effects_given_up: Counter,
+    /// Decisions that were only recorded.
+    pub shadow_decisions: Counter,
     /// Messages answered from the cache.
     pub cache_hits: Counter,
     /// Messages dropped before they were scored, since nobody waited any more.
@@ -235,6 +290,14 @@ impl Metrics {
             attempts: Family::default(),
             outbox: Family::default(),
             rests: Family::default(),
+            handoffs: Family::default(),
+            promises: Family::default(),
+            handoff_wait: Histogram::new(exponential_buckets(1.0, 2.0, 18)),
+            effects_open: Gauge::default(),
+            effects_overdue: Gauge::default(),
+            effects_resent: Counter::default(),
+            effects_given_up: Counter::default(),
+            shadow_decisions: Counter::default(),
             store_queue_bytes: Gauge::default(),
             store_commits: Counter::default(),
             store_writes: Counter::default(),
@@ -257,6 +320,16 @@ impl Metrics {
         registry.register("delivery_attempts", "Attempts at letters, by how they ended", metrics.attempts.clone());
         registry.register("outbox", "Letters that wait or were given up, by destination", metrics.outbox.clone());
         registry.register("destination_rests", "1 while nothing is sent to a destination since it failed", metrics.rests.clone());
+        registry.register("handoffs", "Handoffs that came into a state", metrics.handoffs.clone());
+        registry.register("promises", "Waits that ended with a person, by whether the first promise was kept", metrics.promises.clone());
+        let wait = metrics.handoff_wait.clone();
+        registry.register_with_unit("handoff_wait", "Time from the request to the person", Unit::Seconds, wait);
+        registry.register("effects_open", "Effects that nobody has acknowledged", metrics.effects_open.clone());
+        let overdue = metrics.effects_overdue.clone();
+        registry.register("effects_overdue", "Messages to customers that nobody acknowledged in time: an alarm", overdue);
+        registry.register("effects_resent", "Messages to customers that were sent again", metrics.effects_resent.clone());
+        registry.register("effects_given_up", "Effects given up since too many waited", metrics.effects_given_up.clone());
+        registry.register("shadow_decisions", "Decisions that were only recorded", metrics.shadow_decisions.clone());
         registry.register("store_queue_bytes", "Bytes that wait for the disk", metrics.store_queue_bytes.clone());
         registry.register("store_commits", "Commits, each one sync", metrics.store_commits.clone());
         registry.register("store_writes", "Writes that are durable", metrics.store_writes.clone());
@@ -269,6 +342,12 @@ impl Metrics {
         }
         for action in [Action::None, Action::Attempt, Action::Resolved, Action::HandOver] {
             drop(metrics.decisions.get_or_create(&DecisionLabels { action: action.as_str() }));
+        }
+        for state in State::ALL {
+            drop(metrics.handoffs.get_or_create(&HandoffLabels { state: state.as_str() }));
+        }
+        for kept in ["yes", "no", "none_made"] {
+            drop(metrics.promises.get_or_create(&PromiseLabels { kept }));
         }
         for kind in Kind::ALL {
             let destination = kind.as_str();
@@ -297,6 +376,24 @@ impl Metrics {
     /// An input was decided on, and is durable.
     pub fn decided(&self, action: Action) {
         self.decisions.get_or_create(&DecisionLabels { action: action.as_str() }).inc();
+    }
+
+    /// A handoff came into a state; with a person there, how long it took and whether the first promise was kept.
+    pub fn handoff(&self, life: &Life) {
+        self.handoffs.get_or_create(&HandoffLabels { state: life.state.as_str() }).inc();
+        if let (State::Accepted, Some(accepted)) = (life.state, life.accepted) {
+            let kept = life.first_promise.map(|promise| accepted <= promise.until());
+            let kept = kept.map_or("none_made", |kept| if kept { "yes" } else { "no" });
+            self.promises.get_or_create(&PromiseLabels { kept }).inc();
+            self.handoff_wait.observe(accepted.since(life.requested).as_secs_f64());
+        }
+    }
+
+    /// How the feed stands, and how many messages were sent again just now.
+    pub fn feed(&self, open: usize, overdue: usize, resent: usize) {
+        self.effects_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.effects_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
+        self.effects_resent.inc_by(resent as u64);
     }
 
     /// A message has no signals.

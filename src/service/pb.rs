@@ -9,5 +9,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// A client of `AdminService`.
 pub type Admins = admin_service_client::AdminServiceClient<tonic::transport::Channel>;
+/// A client of `HandoffService`.
+pub type Handoffs = handoff_service_client::HandoffServiceClient<tonic::transport::Channel>;
+/// A client of `RoutingService`.
+pub type Routings = routing_service_client::RoutingServiceClient<tonic::transport::Channel>;
 /// A client of `ConversationService`.
 pub type Conversations = conversation_service_client::ConversationServiceClient<tonic::transport::Channel>;

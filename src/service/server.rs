@@ -28,6 +28,7 @@ use super::events::{Event, emit};
 use super::grpc::admin::Admin;
 use super::grpc::conversation::Conversations;
 use super::grpc::handoff::Handoffs;
+use super::grpc::routing::Routing;
 use super::grpc::scoring::{Decides, Scoring, ServiceLimits};
 use super::inference::{Class, Limits, Request, Scheduler};
 use super::memory::{Memory, MemorySettings, Swept};
@@ -36,6 +37,7 @@ use super::pb;
 use super::pb::admin_service_server::AdminServiceServer;
 use super::pb::conversation_service_server::ConversationServiceServer;
 use super::pb::handoff_service_server::HandoffServiceServer;
+use super::pb::routing_service_server::RoutingServiceServer;
 use super::pb::scoring_service_server::ScoringServiceServer;
 use super::proving::{PolicyPlaces, Proved};
 use crate::model::scorer::Scorer;
@@ -50,6 +52,16 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const WORKERS_GRACE: Duration = Duration::from_millis(200);
 /// How often the count of panicked workers is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
+/// How often deadlines of handoffs are looked at.
+const ROUTE_PERIOD: Duration = Duration::from_secs(1);
+/// The services of the contract, as health names them.
+const SERVICES: [&str; 5] = [
+    "baton.v1.ScoringService",
+    "baton.v1.ConversationService",
+    "baton.v1.HandoffService",
+    "baton.v1.RoutingService",
+    "baton.v1.AdminService",
+];
 /// How often idle and old conversations are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
@@ -199,7 +211,10 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
     let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
     let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
-    let handoffs = HandoffServiceServer::new(Handoffs::new(memory.clone(), Arc::clone(&metrics), settings.notes.clone()));
+    let (notes, watchers_max) = (settings.notes.clone(), settings.service.streams_max);
+    let handoffs = Handoffs::new(memory.clone(), Arc::clone(&metrics), notes, watchers_max, stopped.clone());
+    let handoffs = HandoffServiceServer::new(handoffs);
+    let routing = RoutingServiceServer::new(Routing::new(memory.clone(), Arc::clone(&metrics)));
     let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
@@ -209,6 +224,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
         .add_service(scoring)
         .add_service(conversations)
         .add_service(handoffs)
+        .add_service(routing)
         .add_service(admin);
     let permits = Arc::new(Semaphore::new(settings.service.connections_max));
     let mut stop_listening = stopped.clone();
@@ -233,10 +249,12 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     set_health(&health, &metrics, true).await;
     emit(&Event::Serving { address: &address.to_string() });
     let (sender, ended) = oneshot::channel();
+    let mut tasks = Vec::new();
     if let Some(memory) = &memory {
-        tokio::spawn(sweep(Arc::clone(memory), stopped.clone()));
+        tasks.push(tokio::spawn(sweep(Arc::clone(memory), stopped.clone())));
+        tasks.push(tokio::spawn(route(Arc::clone(memory), stopped.clone())));
     }
-    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), delivery, metrics, health };
+    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), tasks, delivery, metrics, health };
     tokio::spawn(supervise(supervised, serving, stopped, settings.drain_timeout, sender));
     Ok(Running { address, metrics_address, scheduler, memory, stop, ended })
 }
@@ -284,10 +302,30 @@ async fn sweep(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
+/// Finds people for who waits, and does what is due: whenever something changed, and every moment.
+async fn route(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(ROUTE_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = async { drop(stopped.wait_for(|stop| *stop).await) } => return,
+            () = memory.to_route() => {}
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = memory.route(clock::wall()).await {
+            // What failed is tried again at the next tick.
+            emit(&Event::RoutingFailed { reason: &error.to_string() });
+        }
+    }
+}
+
 /// What ends with the server.
 struct Supervised {
     scheduler: Arc<Scheduler>,
     memory: Option<Arc<Memory>>,
+    /// What works on the memory by itself, and ends when it is told to stop.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     delivery: Option<Delivery>,
     metrics: Arc<Metrics>,
     health: HealthReporter,
@@ -297,7 +335,7 @@ type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Watches the workers while the server serves; drains when it is told to stop.
 async fn supervise(
-    Supervised { scheduler, memory, delivery, metrics, health }: Supervised,
+    Supervised { scheduler, memory, tasks, delivery, metrics, health }: Supervised,
     mut serving: Serving,
     mut stopped: watch::Receiver<bool>,
     drain_timeout: Duration,
@@ -358,6 +396,13 @@ async fn supervise(
     if let Some(delivery) = delivery {
         delivery.ended(deadline).await;
     }
+    // A server that ended by itself was not told to stop, and its tasks end with the process.
+    if *stopped.borrow() {
+        for task in tasks {
+            // A task that died has nothing more to do with the store.
+            drop(tokio::time::timeout_at(deadline + WORKERS_GRACE, task).await);
+        }
+    }
     // What was taken is stored, however long that takes: a store that is not closed is only slower to open.
     if let Some(memory) = memory {
         match tokio::task::spawn_blocking(move || memory.close()).await {
@@ -387,7 +432,7 @@ async fn set_health(health: &HealthReporter, metrics: &Metrics, serving: bool) {
     let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     // The empty name stands for the whole server.
     health.set_service_status("", status).await;
-    for service in ["baton.v1.ScoringService", "baton.v1.ConversationService", "baton.v1.HandoffService", "baton.v1.AdminService"] {
+    for service in SERVICES {
         health.set_service_status(service, status).await;
     }
     metrics.serving.set(u64::from(serving));

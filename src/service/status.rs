@@ -5,6 +5,7 @@
 //! | a field missing, empty, too long or out of range | INVALID_ARGUMENT, naming the field |
 //! | a gap in the sequence | FAILED_PRECONDITION, with `expected-sequence` in the metadata |
 //! | something that does not go with what is known, a policy that fails its proof | FAILED_PRECONDITION |
+//! | a claim on a reply by who may not speak, or of another epoch | ABORTED, with `owner` and `epoch` in the metadata |
 //! | other content under a known id | ALREADY_EXISTS |
 //! | an id that is not known | NOT_FOUND |
 //! | queue full, wait longer than the deadline, too much waits for the disk | RESOURCE_EXHAUSTED, with `retry-after-ms` in the metadata |
@@ -26,6 +27,10 @@ pub const RETRY_AFTER: &str = "retry-after-ms";
 
 /// Key of the expected sequence in the metadata of a status.
 pub const EXPECTED_SEQUENCE: &str = "expected-sequence";
+/// Keys of the present owner (`bot`, `nobody`, `person`) and epoch in the metadata of a status.
+pub const OWNER: &str = "owner";
+/// See [`OWNER`].
+pub const EPOCH: &str = "epoch";
 /// When to try again where too much waits for the disk: some commits later.
 const STORE_RETRY_MS: u64 = 50;
 
@@ -94,6 +99,13 @@ impl From<MemoryError> for Status {
                 status.metadata_mut().insert(EXPECTED_SEQUENCE, MetadataValue::from(expected));
                 status
             }
+            MemoryError::Stale { owner, epoch, .. } => {
+                let owner = owner.as_str();
+                let mut status = Self::aborted(format!("{what}; the owner is {owner}, epoch {epoch}"));
+                status.metadata_mut().insert(OWNER, MetadataValue::from_static(owner));
+                status.metadata_mut().insert(EPOCH, MetadataValue::from(epoch));
+                status
+            }
             MemoryError::AlreadyExists(_) => Self::already_exists(what),
             MemoryError::NotFound(_) => Self::not_found(what),
             MemoryError::Refused(_) | MemoryError::Policy(_) => Self::failed_precondition(what),
@@ -128,6 +140,7 @@ pub fn counted(code: Code) -> metrics::Code {
         Code::ResourceExhausted => metrics::Code::ResourceExhausted,
         Code::DeadlineExceeded => metrics::Code::DeadlineExceeded,
         Code::Unavailable => metrics::Code::Unavailable,
+        Code::Aborted => metrics::Code::Aborted,
         _ => metrics::Code::Internal,
     }
 }

@@ -27,6 +27,7 @@
 mod apply;
 mod error;
 mod folder;
+mod handoffs;
 mod outbox;
 mod reader;
 mod record;
@@ -46,6 +47,7 @@ use tokio::sync::oneshot;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::folder::DATABASE;
+pub use self::handoffs::{AgentWrite, HandoffFilter, HandoffWrite, NewEffect, StoredEffect, StoredHandoff};
 pub use self::outbox::{Letter, LetterChange, LetterCounts, LetterState, NewLetter, OutboxWrite, Resend, Resent};
 pub use self::record::{
     ConversationWrite, Counts, CustomerWrite, Erased, Message, Progress, Resumed, Row, Status, StoredConversation, StoredCustomer,
@@ -240,6 +242,26 @@ impl Store {
     pub fn letters_beside(folder: &Path) -> Result<Vec<Letter>, StoreError> {
         let Some(connection) = schema::open_beside(&folder.join(DATABASE))? else { return Ok(Vec::new()) };
         outbox::open(&connection, 0, usize::MAX).map_err(|error| StoreError::sqlite("the outbox cannot be read", error))
+    }
+
+    /// What the backend must still do after a place, in order, at most so many.
+    pub fn effects(&self, after: u64, limit: usize) -> Result<Vec<StoredEffect>, StoreError> {
+        self.readers.read(|connection| handoffs::effects(connection, after, limit))
+    }
+
+    /// At most so many conversations with a timer and when it is due, after a conversation's number, each with that number. A time of 0: it is not known.
+    pub fn timers(&self, after: u64, limit: usize) -> Result<Vec<(u64, Id, Timestamp)>, StoreError> {
+        self.readers.read(|connection| handoffs::timers(connection, after, limit))
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> Result<Vec<AgentWrite>, StoreError> {
+        self.readers.read(handoffs::agents)
+    }
+
+    /// Handoffs in the order in which they were decided.
+    pub fn handoffs(&self, filter: &HandoffFilter) -> Result<Vec<StoredHandoff>, StoreError> {
+        self.readers.read(|connection| handoffs::handoffs(connection, filter))
     }
 
     /// How much is stored.

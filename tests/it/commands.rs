@@ -52,6 +52,11 @@ fn demo_shows_every_turn_with_its_signals() {
             "demo, message 7: hand over to a person (asks-for-person): the trigger fired",
             "fired: asks-for-person (immediate): asks for a person (message 7)",
             "Closed as unresolved.",
+            "to maya, with the package: will you take it?",
+            "Maya accepts: the handoff is accepted, the conversation is the person's, epoch 3",
+            "the bot's late reply: Aborted",
+            "Maya resolves: the handoff is resolved, the conversation is the bot's, epoch 4",
+            "the bot speaks again, its counters cleared and its triggers armed",
             "demo-later, message 1: hand over to a person (repeat-contact): the trigger fired",
             "contacts about this issue in 30 days 3 ≥ 3",
         ] {

@@ -1,12 +1,13 @@
 //! The real daemon killed under load, out of room, and twice on one store: what was acknowledged is there, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use baton::random::Random;
-use baton::service::pb::{self, Conversations};
+use baton::service::pb::effect::Kind;
+use baton::service::pb::{self, Conversations, Handoffs, Routings};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -51,6 +52,13 @@ fn daemon(place: &Place, before: &str) -> Daemon {
         command.args(["serve", "--listen", "127.0.0.1:0", "--model", crate::support::SHIPPED]);
         command
     })
+}
+
+/// With further arguments.
+fn daemon_with(place: &Place, arguments: &[&str]) -> Daemon {
+    let mut command = place.command(Path::new(env!("CARGO_BIN_EXE_baton")));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--model", crate::support::SHIPPED]).args(arguments);
+    Daemon::spawn(command)
 }
 
 async fn connect(address: &str) -> Conversations {
@@ -181,6 +189,126 @@ async fn a_killed_daemon_loses_nothing_that_it_acknowledged() {
 #[ignore = "the long form: some minutes"]
 async fn fifty_kills() {
     kill(50, 2).await;
+}
+
+/// What clients of handoffs were told that holds.
+#[derive(Clone, Default)]
+struct Promised {
+    /// Conversations whose handoff was decided.
+    asked: Vec<String>,
+    /// Those that the agent was told are theirs.
+    accepted: Vec<String>,
+    /// Those that were told to be over.
+    resolved: Vec<String>,
+    /// Places of the feed that were acknowledged.
+    done: BTreeSet<u64>,
+}
+
+/// An agent who is there, with room for all.
+async fn shift(address: &str) {
+    let mut routing = soon("a connection", Routings::connect(format!("http://{address}"))).await.unwrap();
+    let queue_ids = ["general", "priority", "customer-success"].map(str::to_owned).to_vec();
+    let agent = pb::PutAgentRequest { agent_id: "ana".to_owned(), name: "Ana".to_owned(), queue_ids, capacity: 100, ..Default::default() };
+    routing.put_agent(agent).await.unwrap();
+    let ttl = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+    let presence = pb::SetPresenceRequest { agent_id: "ana".to_owned(), presence: pb::Presence::Online.into(), ttl };
+    routing.set_presence(presence).await.unwrap();
+}
+
+/// Customers ask for a person until the daemon is gone.
+async fn ask(address: String, round: usize, promised: Arc<Mutex<Promised>>, acknowledged: tokio::sync::mpsc::UnboundedSender<()>) {
+    let mut daemon = connect(&address).await;
+    for number in 0.. {
+        let conversation = format!("h-{round}-{number}");
+        let text = "I want to talk to a human".to_owned();
+        let asks = pb::ObserveRequest { conversation_id: conversation.clone(), text, ..message(0, 1) };
+        if daemon.observe(pb::ObserveRequest { customer_id: None, ..asks }).await.is_err() {
+            return;
+        }
+        promised.lock().unwrap().asked.push(conversation);
+        let _ = acknowledged.send(());
+    }
+}
+
+/// The backend and the agent do what the feed says until the daemon is gone: every other conversation is resolved.
+async fn follow(address: String, promised: Arc<Mutex<Promised>>) -> Option<()> {
+    let mut handoffs = soon("a connection", Handoffs::connect(format!("http://{address}"))).await.unwrap();
+    let mut feed = handoffs.watch_effects(pb::WatchEffectsRequest { after: 0 }).await.ok()?.into_inner();
+    loop {
+        let effect = feed.message().await.ok()??;
+        let (place, conversation_id) = (effect.place, effect.conversation_id);
+        assert!(!promised.lock().unwrap().done.contains(&place), "what was acknowledged came again: {place}");
+        if let Some(Kind::OfferHandoff(offer)) = effect.effect.unwrap().kind {
+            let (request_id, agent_id) = (format!("a-{place}"), offer.agent_id);
+            let accept = pb::AcceptRequest { conversation_id: conversation_id.clone(), request_id, agent_id: agent_id.clone() };
+            // An offer of before the kill may be over by now.
+            if handoffs.accept(accept).await.is_ok() {
+                promised.lock().unwrap().accepted.push(conversation_id.clone());
+                if place.is_multiple_of(2) {
+                    let (request_id, disposition) = (format!("r-{place}"), pb::Disposition::Solved.into());
+                    let agent_id = Some(agent_id);
+                    let resolve = pb::ResolveRequest { conversation_id: conversation_id.clone(), request_id, agent_id, disposition };
+                    handoffs.resolve(resolve).await.ok()?;
+                    promised.lock().unwrap().resolved.push(conversation_id);
+                }
+            }
+        }
+        handoffs.ack_effect(pb::AckEffectRequest { place }).await.ok()?;
+        promised.lock().unwrap().done.insert(place);
+    }
+}
+
+/// What was promised holds: who was accepted is with the agent or was ended, who was resolved is with the bot, and who only asked is on the way.
+async fn holds(address: &str, promised: &Promised, round: usize) {
+    let mut handoffs = soon("a connection", Handoffs::connect(format!("http://{address}"))).await.unwrap();
+    for conversation in &promised.asked {
+        let request = pb::GetHandoffRequest { conversation_id: conversation.clone() };
+        let standing = handoffs.get_handoff(request).await;
+        let state = standing.as_ref().map(|handoff| handoff.get_ref().life.as_ref().unwrap().state());
+        let accepted = promised.accepted.contains(conversation);
+        match state {
+            // An end that nobody was told of may have been stored all the same.
+            Err(status) => assert!(status.code() == Code::NotFound && accepted, "round {round}: {conversation}: {status:?}"),
+            Ok(state) => {
+                assert!(!promised.resolved.contains(conversation), "round {round}: {conversation} stands again as {state:?}");
+                assert!(!accepted || state == pb::HandoffState::Accepted, "round {round}: {conversation} is {state:?}");
+            }
+        }
+    }
+}
+
+/// Handoffs, their timers and the feed, with the daemon killed while customers ask and an agent accepts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_daemon_keeps_its_handoffs_and_what_must_still_be_done() {
+    let place = Place::new();
+    let policy = baton::handoff::policy::DEFAULT;
+    place.write(
+        "policy.toml",
+        policy.lines().filter(|line| !line.starts_with("hours = ")).map(|line| format!("{line}\n")).collect::<String>(),
+    );
+    let mut random = Random::new(4);
+    let promised = Arc::new(Mutex::new(Promised::default()));
+    for round in 0..=KILLS {
+        let mut daemon = daemon_with(&place, &["--policy", "policy.toml"]);
+        let so_far = promised.lock().unwrap().clone();
+        holds(&daemon.address, &so_far, round).await;
+        if round == KILLS {
+            break;
+        }
+        shift(&daemon.address).await;
+        let (acknowledged, mut count) = tokio::sync::mpsc::unbounded_channel();
+        let asking = tokio::spawn(ask(daemon.address.clone(), round, Arc::clone(&promised), acknowledged));
+        let following = tokio::spawn(follow(daemon.address.clone(), Arc::clone(&promised)));
+        for _ in 0..10 + random.bits() % 40 {
+            soon("an acknowledgement", count.recv()).await.expect("the daemon answers");
+        }
+        daemon.kill();
+        soon("the clients end", asking).await.unwrap();
+        soon("the backend ends", following).await.unwrap();
+    }
+    let promised = promised.lock().unwrap();
+    assert!(promised.accepted.len() > KILLS && !promised.resolved.is_empty(), "little happened: {}", promised.asked.len());
+    replay(&place);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -444,7 +444,7 @@ fn holds_what_is_promised(policy: &Policy, inputs: &[Input]) {
     // Messages of the customer since each trigger fired.
     let mut since: BTreeMap<&str, u16> = BTreeMap::new();
     for (place, (input, step)) in inputs.iter().zip(play(policy, inputs)).enumerate() {
-        let Step { conversation, decision, effects, receipt } = &step;
+        let Step { conversation, decision, effects, receipt, .. } = &step;
         let returned = matches!(input.body, Body::Returned);
         let frozen = last.handoff.is_some() || returned;
         let what = format!("input {place}: {input:?}: {decision:?}");

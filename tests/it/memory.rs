@@ -1352,12 +1352,12 @@ async fn a_closed_conversation_keeps_its_outcome_until_the_customer_opens_it_aga
     server.client.facts(lookup("l", "c", "gold")).await.unwrap();
     assert_eq!(server.client.get("c").await.unwrap().outcome(), Resolved);
     let opened = server.client.said(say("c", 4, "hello again")).await;
-    assert_eq!((opened.owner(), opened.epoch), (pb::Owner::Bot, 3), "the person's part ended with the conversation");
+    assert_eq!((opened.owner(), opened.epoch), (pb::Owner::Bot, 4), "the person who said bye had it, and their part is over");
     for round in ["at once", "after a restart"] {
         let told = server.client.get("c").await.unwrap();
         assert_eq!(
             (told.outcome(), told.closed_at, told.satisfaction, told.owner(), told.epoch),
-            (Unspecified, None, Some(4), pb::Owner::Bot, 3),
+            (Unspecified, None, Some(4), pb::Owner::Bot, 4),
             "{round}"
         );
         assert_eq!(

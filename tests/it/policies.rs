@@ -195,7 +195,7 @@ fn a_value_of_another_type_is_named() {
     assert_faults(&[
         (&[("[thresholds]\naccepts = 0.6", "thresholds = 3")], &["1:14: thresholds: found 3, expected [thresholds]"]),
         (&[("[soft]", "[[soft]]")], &["4:1: soft: found a list, expected [soft]"]),
-        (&[("[[intent]]", "[queues]\n\n[[intent]]")], &["7:2: policy: found the key queues, expected one of thresholds, soft, masking, languages, intent, queue, message, trigger; did you mean queue?"]),
+        (&[("[[intent]]", "[queues]\n\n[[intent]]")], &["7:2: policy: found the key queues, expected one of thresholds, soft, handoff, pilot, masking, languages, intent, queue, message, trigger; did you mean queue?"]),
         (&[("accepts = 0.6", "accepts = \"0.6\"")], &["2:11: thresholds.accepts: found \"0.6\", expected a number from 0 to 1"]),
         (&[("accepts = 0.6", "accepts = true")], &["2:11: thresholds.accepts: found true, expected a number from 0 to 1"]),
         (&[("attempts = 2", "attempts = 2.5")], &["5:12: soft.attempts: found 2.5, expected a whole number from 0 to 10"]),
@@ -226,16 +226,16 @@ fn a_value_of_another_type_is_named() {
 #[rustfmt::skip]
 fn a_wrong_word_is_told_with_the_right_one() {
     assert_faults(&[
-        (&[("[thresholds]", "[treshold]")], &["1:2: policy: found the key treshold, expected one of thresholds, soft, masking, languages, intent, queue, message, trigger; did you mean thresholds?"]),
-        (&[("hold_turns = 2", "hold_turn = 2")], &["19:1: trigger \"angry\": found the key hold_turn, expected one of id, about, kind, basis, urgency, category, priority, when, rearm, hold_turns, cooldown_turns, queue, message; did you mean hold_turns?"]),
-        (&[("skills = [\"crisis\"]", "skill = [\"x\"]\nskills = [\"crisis\"]")], &["45:1: queue \"vip\": found the key skill, expected one of id, name, owner, skills, strategy, fallback, hours; did you mean skills?"]),
+        (&[("[thresholds]", "[treshold]")], &["1:2: policy: found the key treshold, expected one of thresholds, soft, handoff, pilot, masking, languages, intent, queue, message, trigger; did you mean thresholds?"]),
+        (&[("hold_turns = 2", "hold_turn = 2")], &["19:1: trigger \"angry\": found the key hold_turn, expected one of id, about, kind, basis, urgency, category, priority, when, rearm, hold_turns, cooldown_turns, queue, message, mode, shadow; did you mean hold_turns?"]),
+        (&[("skills = [\"crisis\"]", "skill = [\"x\"]\nskills = [\"crisis\"]")], &["45:1: queue \"vip\": found the key skill, expected one of id, name, owner, skills, strategy, fallback, hours, handling_secs, waiting_max, relax_after_secs, fallback_after_secs; did you mean skills?"]),
         (&[("reassure = \"A", "reasure = \"x\"\nreassure = \"A")], &["52:1: message \"sorry\": found the key reasure, expected one of id, acknowledge, reassure, expect, expect_unknown_wait, expect_off_hours, expect_at_capacity, connected, opening; did you mean reassure?"]),
         (&[("examples = [\"f", "example = []\nexamples = [\"f")], &["9:1: intent \"export\": found the key example, expected one of id, examples; did you mean examples?"]),
-        (&[(", holidays = [", ", holiday = [")], &["40:73: queue \"general\".hours: found the key holiday, expected one of zone, weekly, holidays; did you mean holidays?"]),
+        (&[(", holidays = [", ", holiday = [")], &["40:73: queue \"general\".hours: found the key holiday, expected one of zone, weekly, holidays, exceptions; did you mean holidays?"]),
         (&[("mon_fri = \"", "mon_fr = \"08:00-09:00\", mon_fri = \"")], &["40:46: queue \"general\".hours.weekly: found the key mon_fr, expected one of mon, tue, wed, thu, fri, sat, sun, mon_fri, sat_sun, daily; did you mean mon_fri?"]),
         (&[("accepts = 0.6", "accept = 0.6")], &["2:1: thresholds: found the key accept, expected one of asks_for_person, accepts, rejects, same_issue, customer_repeats, bot_repeats; did you mean accepts?"]),
         (&[("attempts = 2", "attempt = 2")], &["5:1: soft: found the key attempt, expected one of attempts, turns, timeout_secs, negative, positive, thanks; did you mean attempts?"]),
-        (&[("hold_turns = 2", "xyz = 2")], &["19:1: trigger \"angry\": found the key xyz, expected one of id, about, kind, basis, urgency, category, priority, when, rearm, hold_turns, cooldown_turns, queue, message"]),
+        (&[("hold_turns = 2", "xyz = 2")], &["19:1: trigger \"angry\": found the key xyz, expected one of id, about, kind, basis, urgency, category, priority, when, rearm, hold_turns, cooldown_turns, queue, message, mode, shadow"]),
         (&[("kind = \"reactive\"\nbasis = \"intent\"\nurgency = \"soft\"", "kind = \"reactiv\"\nbasis = \"intent\"\nurgency = \"soft\"")], &["13:8: trigger \"angry\".kind: found \"reactiv\", expected one of reactive, proactive, behavioural; did you mean \"reactive\"?"]),
         (&[("kind = \"reactive\"\nbasis = \"intent\"\nurgency = \"soft\"", "kind = \"behavioral\"\nbasis = \"intent\"\nurgency = \"soft\"")], &["13:8: trigger \"angry\".kind: found \"behavioral\", expected one of reactive, proactive, behavioural; did you mean \"behavioural\"?"]),
         (&[("basis = \"intent\"\nurgency = \"soft\"", "basis = \"keywords\"\nurgency = \"soft\"")], &["14:9: trigger \"angry\".basis: found \"keywords\", expected one of keyword, intent, behaviour; did you mean \"keyword\"?"]),
@@ -337,7 +337,7 @@ fn masking_is_yes_or_no() {
         (&[("[soft]", "[masking]\nemail = 1\nphone = \"yes\"\n\n[soft]")], &["5:9: masking.email: found 1, expected true or false", "6:9: masking.phone: found \"yes\", expected true or false"]),
         (&[("[soft]", "[masking]\ne_mail = true\n\n[soft]")], &["5:1: masking: found the key e_mail, expected one of email, phone; did you mean email?"]),
         (&[("[soft]", "[[masking]]\n\n[soft]")], &["4:1: masking: found a list, expected [masking]"]),
-        (&[("[soft]", "[maskng]\nemail = true\n\n[soft]")], &["4:2: policy: found the key maskng, expected one of thresholds, soft, masking, languages, intent, queue, message, trigger; did you mean masking?"]),
+        (&[("[soft]", "[maskng]\nemail = true\n\n[soft]")], &["4:2: policy: found the key maskng, expected one of thresholds, soft, handoff, pilot, masking, languages, intent, queue, message, trigger; did you mean masking?"]),
     ]);
     let read = |text: &str| Policy::read("p.toml", text, &vocabulary()).unwrap();
     let with = read(&edited(&[("[soft]", "[masking]\nphone = true\n\n[soft]")]));

@@ -333,7 +333,7 @@ fn the_store_of_a_newer_program_is_refused() {
     let before = content(place.path());
     let error = refusal(place.path());
     assert_eq!(error.kind(), StoreErrorKind::Newer);
-    assert!(error.to_string().ends_with("found version 99, this program knows versions up to 2"), "{error}");
+    assert!(error.to_string().ends_with("found version 99, this program knows versions up to 3"), "{error}");
     assert_eq!(content(place.path()), before);
 }
 
@@ -345,7 +345,8 @@ fn a_store_without_an_outbox_gets_one() {
     store.close().unwrap();
     drop(store);
     let database = Connection::open(place.path().join("baton.db")).unwrap();
-    database.execute_batch("DROP TABLE outbox; DROP TABLE tickets; PRAGMA user_version = 1;").unwrap();
+    database.execute_batch("DROP TABLE outbox; DROP TABLE tickets; DROP TABLE agents; DROP TABLE timers; DROP TABLE handoffs; DROP TABLE feed; DROP TABLE claims;
+             PRAGMA user_version = 1;").unwrap();
     drop(database);
     assert_eq!(Store::letters_beside(place.path()).unwrap(), []);
     let store = open(place.path());

@@ -1,11 +1,13 @@
 //! A policy as a document: by urgency, each trigger in words with its kind, basis, queue, owner, fallback and message.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use super::{Fallback, Policy, Queue, Trigger, Urgency};
+use super::{Mode, Pilot, Policy, Queue, Skill, Strategy, Trigger, Urgency};
 use crate::handoff::expression::check::written;
 use crate::handoff::expression::names::{NAMES, Source};
 use crate::handoff::expression::{Expression, Node, Operand};
+use crate::handoff::hours::{Hours, MinuteSpan};
 use crate::handoff::receipt::operand_words;
 use crate::time;
 
@@ -24,7 +26,7 @@ pub fn document(policy: &Policy) -> String {
             format!(
                 "The bot makes one more attempt. A person takes over when the customer rejects it, is still unhappy, or has said neither in {} answers, or after {}. After {} attempts in a conversation, a person takes over at once.",
                 soft.turns,
-                time::in_words(std::time::Duration::from_secs(u64::from(soft.timeout_secs))),
+                span(soft.timeout_secs),
                 soft.attempts
             ),
         ),
@@ -81,20 +83,19 @@ fn trigger(text: &mut String, policy: &Policy, trigger: &Trigger) {
     let queue = &policy.queues[trigger.queue];
     put(text, &format!("- **Queue** {}, owner {}, then {}.", queue.id, queue.owner, fallbacks(policy, queue)));
     put(text, &format!("- **Message** {}.", policy.messages[trigger.message].id));
+    if trigger.mode == Mode::Soft {
+        put(text, "- The bot stays as the agent's assistant: what it suggests goes to the agent and never to the customer.");
+    }
+    if trigger.shadow {
+        put(text, "- **Shadow**: it decides and is recorded, and nothing is done about it.");
+    }
 }
 
 /// Where a conversation goes from a queue, to the end.
 fn fallbacks(policy: &Policy, queue: &Queue) -> String {
-    let mut names = Vec::new();
-    let mut at = queue.fallback;
-    // The linter leaves no circle; the bound keeps a policy from elsewhere from going round.
-    while let Fallback::Queue(next) = at {
-        if names.len() >= policy.queues.len() {
-            break;
-        }
-        names.push(policy.queues[next].id.clone());
-        at = policy.queues[next].fallback;
-    }
+    let start = policy.queues.iter().position(|other| other.id == queue.id);
+    let chain = start.into_iter().flat_map(|start| policy.chain(start)).skip(1);
+    let mut names: Vec<String> = chain.map(|next| policy.queues[next].id.clone()).collect();
     names.push("a follow-up later".to_owned());
     names.join(", then ")
 }
@@ -103,20 +104,96 @@ fn queues(text: &mut String, policy: &Policy) {
     put(text, "");
     put(text, "## Queues");
     put(text, "");
-    put(text, "| queue | owner | skills | then | hours |");
-    put(text, "|---|---|---|---|---|");
+    put(text, "| queue | owner | skills | chooses | then | hours |");
+    put(text, "|---|---|---|---|---|---|");
     for queue in &policy.queues {
-        let skills = if queue.skills.is_empty() { "any".to_owned() } else { queue.skills.join(", ") };
+        let skills = if queue.skills.is_empty() { "any".to_owned() } else { joined(&queue.skills, skill) };
+        let relaxed = queue.relax_after_secs.map_or_else(String::new, |secs| format!("; one level less every {}", span(secs)));
         let hours = queue.hours.as_ref().map_or_else(|| "always".to_owned(), hours_words);
-        put(text, &format!("| {} | {} | {skills} | {} | {hours} |", queue.id, cell(&queue.owner), fallbacks(policy, queue)));
+        let (owner, chooses, then) = (cell(&queue.owner), chooses(queue), fallbacks(policy, queue));
+        put(text, &format!("| {} | {owner} | {skills}{relaxed} | {chooses} | {then} | {hours} |", queue.id));
+    }
+    put(text, "");
+    for queue in &policy.queues {
+        put(
+            text,
+            &format!(
+                "- {}: at most {} wait; the people of the fallback are asked as well after {}; a conversation takes {} until it is measured.",
+                queue.id,
+                queue.waiting_max,
+                span(queue.fallback_after_secs),
+                span(queue.handling_secs)
+            ),
+        );
+    }
+    handoff(text, policy);
+}
+
+fn joined<T>(items: &[T], words: impl Fn(&T) -> String) -> String {
+    items.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+fn skill(skill: &Skill) -> String {
+    if skill.level == 1 { skill.name.clone() } else { format!("{} from level {}", skill.name, skill.level) }
+}
+
+fn chooses(queue: &Queue) -> &'static str {
+    match queue.strategy {
+        Strategy::RoundRobin => "in turn",
+        Strategy::Skills => "the most skilled",
+        Strategy::LeastLoaded => "the least loaded",
+        Strategy::SkillsLeastLoaded => "the least loaded, then the most skilled",
+    }
+}
+
+fn span(secs: u32) -> String {
+    time::in_words(Duration::from_secs(u64::from(secs)))
+}
+
+/// The life of a handoff in the policy's own times, and where the policy acts at all.
+fn handoff(text: &mut String, policy: &Policy) {
+    let rules = &policy.handoff;
+    put(text, "");
+    put(text, "## From request to person");
+    put(text, "");
+    for line in [
+        format!("An agent has {} to accept; then the next one is asked.", span(rules.offer_secs)),
+        format!(
+            "The customer hears again before a promised wait is over, and every {} where none could be promised.",
+            span(rules.update_secs)
+        ),
+        format!(
+            "After {} of waiting in an open queue a conversation is captured for a follow-up, which is due within {} hours.",
+            span(rules.max_wait_secs),
+            rules.follow_up_hours
+        ),
+        format!("An agent of whom nothing is heard for {} loses the conversation to the queue.", span(rules.lease_secs)),
+        format!("A conversation that a person has is over after {} hours without a message.", rules.quiet_hours),
+        format!("One point of priority is worth {} of waiting.", span(rules.ageing_secs)),
+    ] {
+        put(text, &format!("- {line}"));
+    }
+    let pilot = &policy.pilot;
+    if pilot.share < Pilot::ALL {
+        put(text, "");
+        put(text, "## Pilot");
+        put(text, "");
+        let always = if pilot.always.is_empty() { "nothing".to_owned() } else { pilot.always.join(", ") };
+        let share = f64::from(pilot.share) / 100.0;
+        put(
+            text,
+            &format!(
+                "The policy acts on {share} % of the conversations; in the others it decides and is recorded. Everywhere it acts on: {always}."
+            ),
+        );
     }
 }
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-fn hours_words(hours: &super::Hours) -> String {
+fn hours_words(hours: &Hours) -> String {
     let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-    let spans = |spans: &[(u16, u16)]| {
+    let spans = |spans: &[MinuteSpan]| {
         spans.iter().map(|(from, to)| format!("{}\u{2013}{}", clock(*from), clock(*to))).collect::<Vec<_>>().join(" and ")
     };
     // Days in a row with the same hours are told together.
@@ -135,7 +212,12 @@ fn hours_words(hours: &super::Hours) -> String {
         1 => ", 1 holiday".to_owned(),
         many => format!(", {many} holidays"),
     };
-    format!("{} ({}{holidays})", shown.join(", "), hours.zone)
+    let exceptions = match hours.exceptions.len() {
+        0 => String::new(),
+        1 => ", 1 day with other hours".to_owned(),
+        many => format!(", {many} days with other hours"),
+    };
+    format!("{} ({}{holidays}{exceptions})", shown.join(", "), hours.zone)
 }
 
 fn messages(text: &mut String, policy: &Policy) {

@@ -71,6 +71,22 @@ pub(super) fn lint(placed: &Placed, fault: &mut dyn FnMut(usize, String)) {
         }
     }
     unused(placed, fault);
+    without_effect(placed, fault);
+}
+
+/// What is set and can change nothing.
+fn without_effect(placed: &Placed, fault: &mut dyn FnMut(usize, String)) {
+    let policy = &placed.policy;
+    for (place, queue) in policy.queues.iter().enumerate() {
+        if queue.relax_after_secs.is_some() && queue.skills.is_empty() {
+            fault(placed.queues[place], format!("queue {:?}: relax_after_secs relaxes nothing: the queue asks for no skills", queue.id));
+        }
+    }
+    for category in &policy.pilot.always {
+        if !policy.triggers.iter().any(|trigger| trigger.category == *category) {
+            fault(placed.pilot, format!("pilot.always: no trigger has the category {category:?}"));
+        }
+    }
 }
 
 /// A queue that no trigger and no fallback leads to is a slip of the pen.

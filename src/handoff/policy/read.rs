@@ -10,11 +10,12 @@ use toml::de::{DeArray, DeTable, DeValue};
 pub use self::language::{built_in_words, language_files};
 use super::language::LanguageWords;
 use super::{
-    Basis, ExampleIntent, FOLLOW_UP, Fallback, Hours, MessageTemplate, Policy, PolicyFault, Queue, Soft, Strategy, Thresholds, Trigger,
-    TriggerKind, Urgency,
+    Basis, ExampleIntent, FOLLOW_UP, Fallback, HandoffRules, LEVEL_MAX, MessageTemplate, Mode, Pilot, Policy, PolicyFault, Queue, Skill,
+    Soft, Strategy, Thresholds, Trigger, TriggerKind, Urgency,
 };
 use crate::handoff::expression::check::nearest;
 use crate::handoff::expression::{Compiler, Expression};
+use crate::handoff::hours::{Hours, MinuteSpan};
 use crate::handoff::mask::Masking;
 use crate::handoff::observation::Vocabulary;
 use crate::handoff::receipt::Digest;
@@ -71,6 +72,8 @@ pub(super) struct Placed {
     pub fallbacks: Vec<usize>,
     /// Where each queue's table begins.
     pub queues: Vec<usize>,
+    /// Where `[pilot]` begins; 0 where there is none.
+    pub pilot: usize,
 }
 
 struct Reader<'a> {
@@ -94,8 +97,8 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 }
 
-const TOP_KEYS: [&str; 8] = ["thresholds", "soft", "masking", "languages", "intent", "queue", "message", "trigger"];
-const TRIGGER_KEYS: [&str; 13] = [
+const TOP_KEYS: [&str; 10] = ["thresholds", "soft", "handoff", "pilot", "masking", "languages", "intent", "queue", "message", "trigger"];
+const TRIGGER_KEYS: [&str; 15] = [
     "id",
     "about",
     "kind",
@@ -109,14 +112,35 @@ const TRIGGER_KEYS: [&str; 13] = [
     "cooldown_turns",
     "queue",
     "message",
+    "mode",
+    "shadow",
 ];
-const QUEUE_KEYS: [&str; 7] = ["id", "name", "owner", "skills", "strategy", "fallback", "hours"];
+const QUEUE_KEYS: [&str; 11] = [
+    "id",
+    "name",
+    "owner",
+    "skills",
+    "strategy",
+    "fallback",
+    "hours",
+    "handling_secs",
+    "waiting_max",
+    "relax_after_secs",
+    "fallback_after_secs",
+];
 const MESSAGE_KEYS: [&str; 9] =
     ["id", "acknowledge", "reassure", "expect", "expect_unknown_wait", "expect_off_hours", "expect_at_capacity", "connected", "opening"];
 const INTENT_KEYS: [&str; 2] = ["id", "examples"];
-const HOURS_KEYS: [&str; 3] = ["zone", "weekly", "holidays"];
+const HOURS_KEYS: [&str; 4] = ["zone", "weekly", "holidays", "exceptions"];
+/// How an exception says that nobody works on its day.
+const CLOSED: &str = "closed";
+/// Most holidays, and exceptions, of a queue.
+const DAYS_MAX: usize = 1000;
 const THRESHOLD_KEYS: [&str; 6] = ["asks_for_person", "accepts", "rejects", "same_issue", "customer_repeats", "bot_repeats"];
 const MASKING_KEYS: [&str; 2] = ["email", "phone"];
+const HANDOFF_KEYS: [&str; 7] =
+    ["offer_secs", "update_secs", "lease_secs", "max_wait_secs", "follow_up_hours", "quiet_hours", "ageing_secs"];
+const PILOT_KEYS: [&str; 2] = ["share", "always"];
 const SOFT_KEYS: [&str; 6] = ["attempts", "turns", "timeout_secs", "negative", "positive", "thanks"];
 /// Days of the week and spans of them, as `hours.weekly` names them.
 const DAYS: [(&str, Range<usize>); 10] = [
@@ -145,6 +169,8 @@ impl<'a> Reader<'a> {
         let (queues, queue_places, fallbacks) = self.queues(&top);
         let thresholds = self.thresholds(&top);
         let soft = self.soft(&top);
+        let handoff = self.handoff(&top);
+        let pilot = self.pilot(&top);
         let masking = self.masking(&top);
         let example_ids: Vec<String> = intents.iter().map(|intent| intent.id.clone()).collect();
         let mut compiler = Compiler::new(vocabulary, &example_ids);
@@ -174,6 +200,8 @@ impl<'a> Reader<'a> {
             vocabulary: vocabulary.clone(),
             thresholds,
             soft,
+            handoff,
+            pilot,
             masking,
             triggers,
             queues,
@@ -184,7 +212,8 @@ impl<'a> Reader<'a> {
             terms,
             phrases,
         };
-        Some(Placed { policy, whens, rearms, fallbacks, queues: queue_places })
+        let pilot = top.get("pilot").map_or(0, |value| value.span().start);
+        Some(Placed { policy, whens, rearms, fallbacks, queues: queue_places, pilot })
     }
 
     fn trigger<'i>(
@@ -209,6 +238,8 @@ impl<'a> Reader<'a> {
         let rearm = table.get("rearm").map(|value| self.condition(table, "rearm", value, compiler));
         let queue = self.reference(table, "queue", "a [[queue]]", queues.iter().map(|queue| queue.id.as_str()));
         let message = self.reference(table, "message", "a [[message]]", messages.iter().map(|message| message.id.as_str()));
+        let mode = table.get("mode").map_or(Some(Mode::Hard), |_| self.choice(table, "mode", &Mode::ALL));
+        let shadow = self.truth(table, "shadow", false);
         let rearm = match rearm {
             None => None,
             Some(condition) => Some(condition?),
@@ -226,6 +257,8 @@ impl<'a> Reader<'a> {
             pace: Pace { hold_turns: u8::try_from(hold_turns?).ok()?, cooldown_turns: u16::try_from(cooldown_turns?).ok()? },
             queue: queue?,
             message: message?,
+            mode: mode?,
+            shadow,
             line: self.place(table.at).0,
             rearm: rearm.as_ref().map(|(condition, _)| condition.clone()),
         };
@@ -262,10 +295,17 @@ impl<'a> Reader<'a> {
             let id = self.id(table);
             let name = self.optional_text(table, "name", WORD_BYTES_MAX);
             let owner = self.sentence(table, "owner", 200);
-            let skills = self.words(table, "skills");
+            let skills = self.skills(table);
             let strategy = self.choice(table, "strategy", &Strategy::ALL);
             let hours = table.get("hours").map(|value| self.hours(table, value));
             let known = ids.iter().copied().chain([FOLLOW_UP]);
+            let mut secs = |key: &str, low: i64, high: i64, default: i64| {
+                self.whole(table, key, low, high, Some(default)).and_then(|secs| u32::try_from(secs).ok()).unwrap_or_default()
+            };
+            let handling_secs = secs("handling_secs", 1, 24 * 3600, 600);
+            let waiting_max = secs("waiting_max", 1, 10_000, 500);
+            let fallback_after_secs = secs("fallback_after_secs", 1, 24 * 3600, 300);
+            let relax_after_secs = table.get("relax_after_secs").map(|_| secs("relax_after_secs", 1, 24 * 3600, 0));
             let fallback = self.reference(table, "fallback", &format!("another [[queue]] or {FOLLOW_UP:?}"), known);
             let Some(id) = id.or_else(|| written_id(table)) else { continue };
             // A queue with another fault is known by its id all the same, or every trigger that names it would be faulty too.
@@ -278,6 +318,10 @@ impl<'a> Reader<'a> {
                 strategy: strategy.unwrap_or(Strategy::RoundRobin),
                 fallback: fallback.filter(|at| *at < ids.len()).map_or(Fallback::FollowUp, Fallback::Queue),
                 hours: hours.flatten(),
+                handling_secs,
+                waiting_max,
+                relax_after_secs,
+                fallback_after_secs,
             });
             places.push(table.at);
             fallbacks.push(fallback_at);
@@ -306,7 +350,56 @@ impl<'a> Reader<'a> {
             None => Vec::new(),
             Some(holidays) => holidays?,
         };
-        Some(Hours { zone: zone?, week: week?, holidays })
+        let exceptions = table.get("exceptions").map_or_else(Vec::new, |value| self.exceptions(&name, value, &holidays));
+        Some(Hours { zone: zone?, week: week?, holidays, exceptions })
+    }
+
+    /// Days with hours of their own: `{ "2026-12-24" = "09:00-12:00", "2026-12-31" = "closed" }`.
+    fn exceptions<'i>(&mut self, name: &str, value: Value<'a, 'i>, holidays: &[Day]) -> Vec<(Day, Vec<MinuteSpan>)> {
+        let at = value.span().start;
+        let Some(table) = value.get_ref().as_table().filter(|table| table.len() <= DAYS_MAX) else {
+            let expected = format!("a table of at most {DAYS_MAX} such as {{ \"2026-12-24\" = \"09:00-12:00\" }}");
+            self.tell(at, format!("{name}.exceptions: found {}, expected {expected}", found(value)), None);
+            return Vec::new();
+        };
+        let name = format!("{name}.exceptions");
+        let mut exceptions = Vec::new();
+        for (key, value) in table.iter() {
+            let written: &str = key.get_ref();
+            let Some(day) = day(written) else {
+                let shown: String = written.chars().take(WORD_BYTES_MAX).collect();
+                self.tell(key.span().start, format!("{name}: found the day {shown:?}, expected one such as \"2026-12-24\""), None);
+                continue;
+            };
+            if holidays.contains(&day) {
+                self.tell(
+                    key.span().start,
+                    format!("{name}: found {written:?}, which is a holiday as well, expected one of the two"),
+                    None,
+                );
+            }
+            let at = value.span().start;
+            let Some(text) = value.get_ref().as_str() else {
+                self.tell(at, format!("{name}.{written}: found {}, expected a text", found(value)), None);
+                continue;
+            };
+            let spans =
+                if text == CLOSED { Ok(Vec::new()) } else { text.split(',').map(|span| clock_span(span.trim()).ok_or(span)).collect() };
+            match spans {
+                Ok(mut spans) => {
+                    spans.sort_unstable();
+                    if overlap(&spans) {
+                        self.tell(at, format!("{name}.{written}: has times that overlap"), None);
+                    }
+                    exceptions.push((day, spans));
+                }
+                Err(span) => {
+                    let expected = "expected times such as \"09:00-12:00\", or \"closed\"";
+                    self.tell(at, format!("{name}.{written}: found {span:?}, {expected}"), None);
+                }
+            }
+        }
+        exceptions
     }
 
     fn week<'i>(&mut self, name: &str, value: Value<'a, 'i>) -> Option<[Vec<(u16, u16)>; 7]> {
@@ -334,7 +427,7 @@ impl<'a> Reader<'a> {
         }
         for (day, spans) in week.iter_mut().enumerate() {
             spans.sort_unstable();
-            if spans.windows(2).any(|pair| pair[1].0 < pair[0].1) {
+            if overlap(spans) {
                 let what = format!("{}: {} has times that overlap", table.name, DAYS[day].0);
                 return self.fault(at, what, None);
             }
@@ -349,13 +442,13 @@ impl<'a> Reader<'a> {
         Some(week)
     }
 
-    fn holidays<'i>(&mut self, name: &str, value: Value<'a, 'i>) -> Option<Vec<(i16, i8, i8)>> {
-        let array = self.array(&format!("{name}.holidays"), value, 1000)?;
+    fn holidays<'i>(&mut self, name: &str, value: Value<'a, 'i>) -> Option<Vec<Day>> {
+        let array = self.array(&format!("{name}.holidays"), value, DAYS_MAX)?;
         let mut days = Vec::new();
         for value in array {
             let text = value.get_ref().as_str().map(str::to_owned).or_else(|| value.get_ref().as_datetime().map(ToString::to_string));
-            match text.as_deref().and_then(|text| text.parse::<jiff::civil::Date>().ok()) {
-                Some(date) => days.push((date.year(), date.month(), date.day())),
+            match text.as_deref().and_then(day) {
+                Some(day) => days.push(day),
                 None => {
                     let what = format!("{name}.holidays: found {}, expected a day such as \"2026-12-25\"", found(value));
                     self.tell(value.span().start, what, None);
@@ -545,6 +638,53 @@ impl<'a> Reader<'a> {
             positive: self.level(table.as_ref(), "positive", 0.0, 0.5),
             thanks: self.level(table.as_ref(), "thanks", 0.0, 0.6),
         }
+    }
+
+    fn handoff<'i>(&mut self, top: &Table<'a, 'i>) -> HandoffRules {
+        let Some(table) = self.section(top, "handoff", &HANDOFF_KEYS) else { return HandoffRules::DEFAULT };
+        let mut whole = |key: &str, low: i64, high: i64, default: u32| {
+            self.whole(&table, key, low, high, Some(i64::from(default))).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+        };
+        let default = HandoffRules::DEFAULT;
+        HandoffRules {
+            offer_secs: whole("offer_secs", 5, 3600, default.offer_secs),
+            update_secs: whole("update_secs", 30, 24 * 3600, default.update_secs),
+            lease_secs: whole("lease_secs", 10, 24 * 3600, default.lease_secs),
+            max_wait_secs: whole("max_wait_secs", 60, 7 * 24 * 3600, default.max_wait_secs),
+            follow_up_hours: whole("follow_up_hours", 1, 30 * 24, default.follow_up_hours),
+            quiet_hours: whole("quiet_hours", 1, 30 * 24, default.quiet_hours),
+            ageing_secs: whole("ageing_secs", 0, 3600, default.ageing_secs),
+        }
+    }
+
+    fn pilot<'i>(&mut self, top: &Table<'a, 'i>) -> Pilot {
+        let table = self.section(top, "pilot", &PILOT_KEYS);
+        let share = self.level(table.as_ref(), "share", 0.0, 1.0);
+        let always = table.as_ref().filter(|table| table.get("always").is_some()).and_then(|table| self.words(table, "always"));
+        Pilot { share: (share * f64::from(Pilot::ALL)).round() as u16, always: always.unwrap_or_default() }
+    }
+
+    /// Names alone, each at level 1, or names with levels: `["billing"]`, `{ billing = 3 }`.
+    fn skills<'i>(&mut self, table: &Table<'a, 'i>) -> Option<Vec<Skill>> {
+        let levels = table.get("skills").and_then(|value| Some((value, value.get_ref().as_table()?)));
+        let Some((value, levels)) = levels else {
+            return self.words(table, "skills").map(|names| names.into_iter().map(|name| Skill { name, level: 1 }).collect());
+        };
+        let levels = Table { table: levels, at: value.span().start, name: format!("{}.skills", table.name) };
+        if levels.table.len() > WORD_BYTES_MAX {
+            return self.fault(
+                levels.at,
+                format!("{}: found {}, expected at most {WORD_BYTES_MAX}", levels.name, levels.table.len()),
+                None,
+            );
+        }
+        let mut skills = Vec::new();
+        for (key, value) in levels.table.iter() {
+            let name = self.check_word(&levels.name, key.get_ref(), value);
+            let level = self.whole(&levels, key.get_ref(), 1, i64::from(LEVEL_MAX), None);
+            skills.extend(name.zip(level.and_then(|level| u8::try_from(level).ok())).map(|(name, level)| Skill { name, level }));
+        }
+        Some(skills)
     }
 
     fn masking<'i>(&mut self, top: &Table<'a, 'i>) -> Masking {
@@ -843,8 +983,21 @@ fn escaped(raw: &str, at: usize, digits: usize) -> (usize, usize) {
     (2 + digits, code.and_then(char::from_u32).map_or(1, char::len_utf8))
 }
 
+/// Year, month and day.
+type Day = (i16, i8, i8);
+
+fn day(text: &str) -> Option<Day> {
+    let date = text.parse::<jiff::civil::Date>().ok()?;
+    Some((date.year(), date.month(), date.day()))
+}
+
+/// Whether some spans, in order, are over each other.
+fn overlap(spans: &[MinuteSpan]) -> bool {
+    spans.windows(2).any(|pair| pair[1].0 < pair[0].1)
+}
+
 /// `09:00-18:00` as minutes since midnight; 24:00 is the end of a day.
-fn clock_span(text: &str) -> Option<(u16, u16)> {
+fn clock_span(text: &str) -> Option<MinuteSpan> {
     let (from, to) = text.split_once('-')?;
     let minutes = |text: &str| {
         let (hours, minutes) = text.trim().split_once(':')?;

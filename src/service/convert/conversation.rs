@@ -233,6 +233,7 @@ pub(super) fn owner(owner: Owner) -> pb::Owner {
     match owner {
         Owner::Bot => pb::Owner::Bot,
         Owner::Nobody => pb::Owner::Nobody,
+        Owner::Person => pb::Owner::Person,
     }
 }
 
@@ -257,6 +258,7 @@ fn cause(cause: Cause) -> pb::DecisionCause {
         Cause::AttemptTimedOut => pb::DecisionCause::AttemptTimedOut,
         Cause::HandedOver => pb::DecisionCause::HandedOver,
         Cause::Returned => pb::DecisionCause::Returned,
+        Cause::Shadow => pb::DecisionCause::Shadow,
     }
 }
 
@@ -283,9 +285,9 @@ fn effect(effect: Effect) -> pb::Effect {
     let kind = match effect {
         Effect::AskBot { trigger } => Kind::AskBot(pb::AskBot { trigger_id: trigger }),
         Effect::StopBot => Kind::StopBot(pb::StopBot {}),
-        Effect::TellCustomer { message } => Kind::TellCustomer(pb::TellCustomer { message_id: message }),
+        Effect::TellCustomer { message } => Kind::TellCustomer(pb::TellCustomer { message_id: message, ..pb::TellCustomer::default() }),
         Effect::RequestHandoff { queue, trigger } => Kind::RequestHandoff(pb::RequestHandoff { queue_id: queue, trigger_id: trigger }),
-        Effect::StartBot => Kind::StartBot(pb::StartBot {}),
+        Effect::StartBot => Kind::StartBot(pb::StartBot { note: None }),
     };
     pb::Effect { kind: Some(kind) }
 }

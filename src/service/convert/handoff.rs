@@ -57,7 +57,16 @@ pub fn handoff(packaged: &Packaged) -> Option<pb::GetHandoffResponse> {
         at: Some(stamp(receipt.at)),
         owner: owner(packaged.conversation.owner()).into(),
         epoch: packaged.conversation.epoch(),
+        life: packaged.conversation.life.as_ref().map(super::routing::life),
     })
+}
+
+/// The line that is offered to the agent who has taken the conversation.
+pub fn opening(packaged: &Packaged) -> Option<String> {
+    let life = packaged.conversation.life.as_ref()?;
+    let (_, edition) = packaged.decided.as_ref()?;
+    let wanted = Wanted { situation: Situation::Connected, agent: life.agent_name.clone(), ..Wanted::default() };
+    reply::of_package(&edition.policy, &life.trigger, &packaged.package, &wanted)?.1
 }
 
 /// A note that is asked for.
@@ -177,7 +186,10 @@ pub fn message(packaged: &Packaged, asked: &Asked) -> Result<Option<pb::RenderMe
         return Err(BadField::new("language", "the policy has no messages in this language").into());
     }
     let Some(trigger) = receipt.decision.trigger.and_then(|place| policy.triggers.get(usize::from(place))) else { return Ok(None) };
-    let wanted = Wanted { situation: asked.situation, language: asks_for.map(str::to_owned), wait: asked.wait, agent: asked.agent.clone() };
+    // What was promised last, where nothing else is said.
+    let promised = packaged.conversation.life.as_ref().and_then(|life| life.promise).filter(|_| asked.situation == Situation::Connecting);
+    let wait = asked.wait.or(promised.map(|promise| Duration::from_secs(u64::from(promise.wait.p90_secs))));
+    let wanted = Wanted { situation: asked.situation, language: asks_for.map(str::to_owned), wait, agent: asked.agent.clone() };
     let Some((reply, opening)) = reply::of_package(policy, &trigger.id, &packaged.package, &wanted) else { return Ok(None) };
     Ok(Some(pb::RenderMessageResponse { acknowledge: reply.acknowledge, reassure: reply.reassure, expect: reply.expect, opening }))
 }

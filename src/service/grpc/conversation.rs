@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::stream::{Answers, Streams, check_id};
 use super::{deadline, item_error};
-use crate::service::convert::conversation as convert;
+use crate::service::convert::{conversation as convert, routing};
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::memory::Memory;
 use crate::service::metrics::{Metrics, Rpc};
@@ -185,6 +185,16 @@ impl ConversationService for Conversations {
             }))
         };
         told(&self.inner.metrics, Rpc::ExplainDecision, explained.await)
+    }
+
+    async fn claim_reply(&self, request: Request<pb::ClaimReplyRequest>) -> Result<Response<pb::ClaimReplyResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let claimed = async {
+            let memory = self.inner.memory()?;
+            let claimed = memory.claim_reply(&routing::claim(request.into_inner())?, deadline).await?;
+            Ok(Response::new(routing::claimed(claimed)))
+        };
+        told(&self.inner.metrics, Rpc::ClaimReply, claimed.await)
     }
 
     async fn erase_customer(&self, request: Request<pb::EraseCustomerRequest>) -> Result<Response<pb::EraseCustomerResponse>, Status> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::record::{Answer, Changed, Key, Request, StoredInput, encode, text_digest};
+use super::handoffs::Before;
+use super::record::{Answer, Changed, Key, Request, StoredInput, encode, encode_snapshot, text_digest};
 use super::talk::{Talk, answered};
 use super::{
     Answered, Current, MESSAGES_MAX, Memory, MemoryError, Observe, Outcome, PastContact, PutFacts, RecordEvent, Row, SNAPSHOT_EVERY,
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::handoff::conversation::Conversation;
 use crate::handoff::customer::{Contact, Customer, Event};
+use crate::handoff::decision::Cause;
 use crate::handoff::input::{Body, Input};
 use crate::handoff::observation::{MessageSignals, Unscored};
 use crate::handoff::receipt::Digest;
@@ -35,7 +37,7 @@ const STORING_MAX: Duration = Duration::from_millis(50);
 type Held<T> = tokio::sync::OwnedMutexGuard<Option<T>>;
 
 /// Something that is about to happen to a conversation.
-struct Happening {
+pub(super) struct Happening {
     body: Body,
     at: Timestamp,
     message: Option<Message>,
@@ -51,14 +53,19 @@ struct Happening {
 }
 
 impl Happening {
-    fn of(body: Body, at: Timestamp) -> Self {
+    pub(super) fn of(body: Body, at: Timestamp) -> Self {
         let (signals, opens) = (Vec::new(), false);
         Self { body, at, message: None, text: None, request: None, signals, change: None, customer: None, opens }
+    }
+
+    /// The same, known again by its request.
+    pub(super) fn by(self, request: Request) -> Self {
+        Self { request: Some(request), ..self }
     }
 }
 
 /// Does it again where the state was stale.
-async fn again<T, F: Future<Output = Result<T, MemoryError>>>(run: impl Fn() -> F) -> Result<T, MemoryError> {
+pub(super) async fn again<T, F: Future<Output = Result<T, MemoryError>>>(run: impl Fn() -> F) -> Result<T, MemoryError> {
     for _ in 0..CONFLICTS_MAX {
         match run().await {
             Err(error) if error.is_conflict() => {}
@@ -94,11 +101,12 @@ impl Memory {
         check_message(talk, request, expected)?;
         // Only who asks for something opens a closed conversation: "was that helpful?" of the bot does not.
         let opens = request.speaker == Speaker::Customer && talk.status != Status::Open;
-        let returns = opens && talk.conversation.handoff.is_some() && talk.outcome() != Some(Outcome::Idle);
+        // Who left while they waited and comes back is waited for; else the person's part ended with the conversation.
+        let waits = talk.outcome() == Some(Outcome::Idle) || talk.is_followed_up();
+        let returns = opens && talk.conversation.handoff.is_some() && !waits;
         let current = self.current();
         let (signals, packed) = self.signals(&current, request, talk.bot_text.clone(), deadline).await?;
         let at = not_after(request.at, clock::wall());
-        // The person's part ended with the conversation.
         let returned = returns.then(|| Happening { opens: true, ..Happening::of(Body::Returned, at) });
         let said = Said {
             id: request.message.clone(),
@@ -121,7 +129,7 @@ impl Memory {
     }
 
     /// Lets things happen one after the other, to their end even where the caller leaves: what was decided is stored and known here, or neither.
-    async fn happen(
+    pub(super) async fn happen(
         self: &Arc<Self>,
         mut place: Held<Talk>,
         current: Arc<Current>,
@@ -314,7 +322,7 @@ impl Memory {
     }
 
     /// What was answered to an event or a lookup before.
-    async fn known_request(&self, talk: &Talk, request: Request, field: &str) -> Result<Option<Answered>, MemoryError> {
+    pub(super) async fn known_request(&self, talk: &Talk, request: Request, field: &str) -> Result<Option<Answered>, MemoryError> {
         if talk.erased {
             return Err(erased());
         }
@@ -361,8 +369,18 @@ impl Memory {
                 _ => return Err(MemoryError::refused("outcome", format!("the conversation was closed as {before}"))),
             }
         }
+        // Who routes by themselves ends the person's part by opening the conversation again.
+        let end = talk.end_of_handoff(outcome).filter(|_| self.router.routes());
         let memory = Arc::clone(self);
-        to_the_end(async move { memory.close_now(&mut place, outcome).await }).await.map(Some)
+        to_the_end(async move {
+            if let Some(act) = end {
+                let current = memory.current();
+                memory.deliver(&mut place, &current, Happening::of(Body::Handoff(act), clock::wall())).await?;
+            }
+            memory.close_now(&mut place, outcome).await
+        })
+        .await
+        .map(Some)
     }
 
     async fn close_now(&self, place: &mut Option<Talk>, outcome: Outcome) -> Result<Timestamp, MemoryError> {
@@ -419,7 +437,16 @@ impl Memory {
         to_the_end(async move {
             let erased = memory.store.erase(vec![customer.clone()])?.await?;
             // What is still cached could not be stored any more, but it could be told, and it could decide.
-            memory.conversations.forget(|_, talk| talk.customer.as_ref() == Some(&customer)).await;
+            memory
+                .conversations
+                .forget(|id, talk| {
+                    let theirs = talk.customer.as_ref() == Some(&customer);
+                    if theirs {
+                        memory.router.forget(id);
+                    }
+                    theirs
+                })
+                .await;
             memory.customers.forget(|id, _| *id == customer).await;
             Ok((erased.conversations, erased.rows))
         })
@@ -464,7 +491,10 @@ impl Memory {
         let readings = policy.read_customer(&talk.conversation, customer, &happening.body, happening.at);
         let stored =
             StoredInput { request: happening.request, input: Input { at: happening.at, body: happening.body, customer: readings } };
+        let before = Before::of(&talk.conversation);
         let done = step(policy, talk.conversation, &stored.input);
+        let kept = before.kept(policy, &done);
+        let moved = before.moved(&done);
         talk.conversation = done.conversation;
         let ordinal = talk.conversation.inputs;
         let is_snapshot = ordinal.is_multiple_of(SNAPSHOT_EVERY);
@@ -502,27 +532,40 @@ impl Memory {
             row: Some(Row {
                 ordinal,
                 at: answer.at,
-                activity: !matches!(stored.input.body, Body::Timer | Body::Returned),
+                activity: !matches!(stored.input.body, Body::Timer | Body::Returned | Body::Handoff(_)),
                 input: encode(&stored),
                 receipt: *talk.conversation.chain.bytes(),
                 answer: encode(&answer),
                 message: happening.message,
                 text: happening.text.clone().filter(|_| self.settings.keep_text),
             }),
-            // As `Snapshot` is written.
-            snapshot: is_snapshot.then(|| encode(&(&talk.conversation, &talk.requests))),
+            snapshot: is_snapshot.then(|| encode_snapshot(&talk.conversation, &talk.requests)),
             customer: newly_known,
             status: happening.opens.then_some(Status::Open),
             satisfaction: None,
             letters: self.outbox.letters(&talk.conversation.id, ordinal, &answer.decision),
+            effects: kept.effects,
+            timer: kept.timer,
+            handoff: kept.handoff,
+            claim: None,
             id: talk.conversation.id.clone(),
         };
-        let has_letters = !part.letters.is_empty();
+        let (has_letters, has_effects) = (!part.letters.is_empty(), !part.effects.is_empty());
+        let concerns_the_desk = part.timer.is_some() || part.handoff.is_some() || matches!(stored.input.body, Body::Handoff(_));
         self.store.append(Write { conversation: Some(part), customer: change, ..Write::default() })?.await?;
         if has_letters {
             self.outbox.wake(Woken::ByLetter);
         }
         self.metrics.decided(answer.decision.action);
+        if let Some(life) = &moved {
+            self.metrics.handoff(life);
+        }
+        if answer.decision.cause == Cause::Shadow {
+            self.metrics.shadow_decisions.inc();
+        }
+        if concerns_the_desk || has_effects {
+            self.told(&talk.conversation, answer.at, has_effects).await;
+        }
         if let Some(mut place) = customer_place {
             *place = known;
         }
@@ -610,6 +653,8 @@ fn contact_due(
 }
 
 /// Runs to the end even where the caller leaves.
-async fn to_the_end<T: Send + 'static>(run: impl Future<Output = Result<T, MemoryError>> + Send + 'static) -> Result<T, MemoryError> {
+pub(super) async fn to_the_end<T: Send + 'static>(
+    run: impl Future<Output = Result<T, MemoryError>> + Send + 'static,
+) -> Result<T, MemoryError> {
     tokio::spawn(run).await.unwrap_or(Err(MemoryError::Internal("a task of the memory died")))
 }

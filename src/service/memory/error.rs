@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
+use crate::handoff::conversation::Owner;
 use crate::service::proving::ProvingError;
 use crate::service::status::BadField;
 use crate::service::store::{StoreError, StoreErrorKind};
@@ -26,6 +27,15 @@ pub enum MemoryError {
     NotFound(BadField),
     /// It does not go with what is known; field and words.
     Refused(BadField),
+    /// Somebody else may speak, or the conversation has gone on.
+    Stale {
+        /// Who may speak.
+        owner: Owner,
+        /// Their epoch.
+        epoch: u64,
+        /// What was found and what was expected.
+        what: String,
+    },
     /// The policy did not prove itself.
     Policy(ProvingError),
     /// The store did not take or give it.
@@ -47,6 +57,11 @@ impl MemoryError {
 
     pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
         Self::Broken(format!("{}: {error}", path.display()))
+    }
+
+    /// Whether the store did not do it: then others will not get far either.
+    pub(super) fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Store(_))
     }
 
     /// Whether the cached state was stale: once more from the store.
@@ -74,6 +89,7 @@ impl fmt::Display for MemoryError {
                 write!(f, "{}: {}", field.field, field.what)
             }
             Self::Gap { expected, found } => write!(f, "sequence: found {found}, expected {expected}"),
+            Self::Stale { what, .. } => f.write_str(what),
             Self::Policy(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Broken(what) => f.write_str(what),

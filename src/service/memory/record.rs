@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// The format that this program writes.
 const FORMAT: u8 = 1;
+/// The format of a conversation's state. 1 had no handoffs' lives: such a state is made again from the rows.
+const SNAPSHOT_FORMAT: u8 = 2;
 /// Events and lookups of a conversation, or events of a customer, that are known again.
 const REQUESTS_MAX: usize = 512;
 
@@ -34,7 +36,21 @@ pub(super) enum Unreadable {
 
 /// The bytes of a value.
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
+    encode_as(FORMAT, value)
+}
+
+/// The bytes of a conversation's state, as [`Snapshot`] is read.
+pub(super) fn encode_snapshot(conversation: &Conversation, requests: &Requests) -> Vec<u8> {
+    encode_as(SNAPSHOT_FORMAT, &(conversation, requests))
+}
+
+/// The state of some bytes.
+pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, Unreadable> {
+    decode_as(SNAPSHOT_FORMAT, bytes)
+}
+
+fn encode_as(format: u8, value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = vec![format];
     bytes.extend([0; CHECK]);
     let mut bytes = postcard::to_extend(value, bytes).expect("plain values in memory are written without fail");
     let digest = Digest::of(&bytes[1 + CHECK..]);
@@ -44,8 +60,12 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// The value of some bytes, if these are such bytes and nothing else.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    decode_as(FORMAT, bytes)
+}
+
+fn decode_as<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, Unreadable> {
     let (format, bytes) = bytes.split_first().ok_or(Unreadable::Changed)?;
-    if *format != FORMAT {
+    if *format != expected {
         return Err(Unreadable::Format);
     }
     let (check, bytes) = bytes.split_at_checked(CHECK).ok_or(Unreadable::Changed)?;

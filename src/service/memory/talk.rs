@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::edition::Editions;
-use super::record::{Answer, Key, Requests, Snapshot, StoredInput, Unreadable, decode};
+use super::handoffs::{Claim, claim_of};
+use super::record::{Answer, Key, Requests, StoredInput, Unreadable, decode, decode_snapshot};
 use super::{Answered, Memory, MemoryError, ToldMessage};
 use crate::handoff::conversation::Conversation;
 use crate::handoff::input::Body;
@@ -28,6 +29,8 @@ pub(super) struct Talk {
     pub(super) requests: Requests,
     /// What the bot said last, where texts are kept or it was said since the start.
     pub(super) bot_text: Option<String>,
+    /// Who may say the next reply, where somebody claimed it.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Talk {
@@ -41,6 +44,7 @@ impl Talk {
             ids: HashSet::new(),
             requests: Requests::default(),
             bot_text: None,
+            claim: None,
         }
     }
 }
@@ -69,7 +73,7 @@ pub(super) fn answered(editions: &Editions, row: &StoredRow) -> Result<(Body, An
     let (stored, answer) = decoded(row)?;
     let unscored = match &stored.input.body {
         Body::Message(observation) => observation.signals.as_ref().err().copied(),
-        Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned => None,
+        Body::Event { .. } | Body::Facts(_) | Body::Timer | Body::Returned | Body::Handoff(_) => None,
     };
     let edition = editions.get(&answer.policy)?;
     Ok((stored.input.body, Answered { edition, answer, receipt: Digest::from_bytes(row.receipt), unscored }))
@@ -84,16 +88,17 @@ pub(super) fn told(editions: &Editions, row: StoredRow) -> Result<ToldMessage, M
     Ok(ToldMessage { row, speaker: observation.speaker, answered })
 }
 
-fn load(store: &Store, editions: &Editions, id: Id) -> Result<Talk, MemoryError> {
+pub(super) fn load(store: &Store, editions: &Editions, id: Id) -> Result<Talk, MemoryError> {
     let mut talk = Talk::new(id);
     let id = talk.conversation.id.clone();
     // One reading, so that state and ids are of one moment.
-    let Some(Resumed { conversation: stored, snapshot, rows, messages }) = store.resume(&id)? else { return Ok(talk) };
+    let Some(Resumed { conversation: stored, snapshot, rows, messages, claim }) = store.resume(&id)? else { return Ok(talk) };
+    talk.claim = claim_of(claim.as_deref());
     (talk.customer, talk.status, talk.erased, talk.exists) = (stored.customer, stored.status, stored.erased, true);
     if talk.erased {
         return Ok(talk);
     }
-    let snapshot = match snapshot.map(|(ordinal, state)| (ordinal, decode::<Snapshot>(&state))) {
+    let snapshot = match snapshot.map(|(ordinal, state)| (ordinal, decode_snapshot(&state))) {
         None => None,
         Some((ordinal, Ok(snapshot))) if snapshot.conversation.inputs == ordinal => Some(snapshot),
         // A state of another program: the rows have it all.

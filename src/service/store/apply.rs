@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
 
 use super::error::StoreError;
-use super::outbox;
 use super::record::{ConversationWrite, CustomerWrite, Erased, Status, Write};
+use super::{handoffs, outbox};
 use crate::message::Id;
 use crate::time::Timestamp;
 
@@ -90,6 +90,12 @@ pub(super) fn write(transaction: &Transaction<'_>, known: &mut Known, write: &Wr
     // The last part that may be refused, and then it makes nothing.
     if let Some(part) = &write.outbox {
         outbox::write(transaction, part)?;
+    }
+    if let Some(place) = write.acknowledged {
+        handoffs::acknowledge(transaction, place)?;
+    }
+    if let Some(agent) = &write.agent {
+        handoffs::write_agent(transaction, agent)?;
     }
     if let Some((part, found)) = customer {
         write_customer(transaction, part, found)?;
@@ -213,6 +219,10 @@ fn write_conversation(connection: &Connection, part: &ConversationWrite, mut fou
             connection.prepare_cached("INSERT OR REPLACE INTO snapshots (conversation, ordinal, state) VALUES (?1, ?2, ?3)")?;
         replace.execute(params![number, found.inputs, state])?;
     }
+    let at = part.row.as_ref().map(|row| row.at).unwrap_or_default();
+    let handoff =
+        handoffs::Part { effects: &part.effects, timer: part.timer, handoff: part.handoff.as_ref(), claim: part.claim.as_deref() };
+    handoffs::write(connection, number, at, &handoff)?;
     write_meta(connection, part, number)?;
     Ok(Conversation { number: Some(number), ..found })
 }
@@ -291,6 +301,10 @@ pub(super) fn delete_closed(transaction: &Transaction<'_>, before: Timestamp) ->
             "DELETE FROM snapshots WHERE conversation = ?1",
             "DELETE FROM outbox WHERE conversation = ?1",
             "DELETE FROM tickets WHERE conversation = ?1",
+            "DELETE FROM timers WHERE conversation = ?1",
+            "DELETE FROM handoffs WHERE conversation = ?1",
+            "DELETE FROM feed WHERE conversation = ?1",
+            "DELETE FROM claims WHERE conversation = ?1",
             "DELETE FROM conversations WHERE number = ?1",
         ] {
             transaction.prepare_cached(delete)?.execute([number])?;
@@ -336,7 +350,7 @@ pub(super) fn erase(transaction: &Transaction<'_>, customers: &[Id]) -> rusqlite
             "UPDATE journal SET message = NULL, text_digest = NULL, answer = x'', input = x'', text = NULL WHERE conversation IN ({theirs})"
         );
         erased.rows += transaction.prepare_cached(&bare)?.execute([number])? as u64;
-        for table in ["snapshots", "outbox", "tickets"] {
+        for table in ["snapshots", "outbox", "tickets", "timers", "handoffs", "feed", "claims"] {
             transaction.prepare_cached(&format!("DELETE FROM {table} WHERE conversation IN ({theirs})"))?.execute([number])?;
         }
         let mut set = transaction.prepare_cached("UPDATE conversations SET erased = 1, customer = NULL WHERE customer = ?1")?;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::apply::last_change;
 use super::error::StoreError;
 use super::folder::Folder;
+use super::handoffs;
 use super::record::{Counts, Message, Resumed, Status, StoredConversation, StoredCustomer, StoredRow};
 use super::schema;
 use crate::message::Id;
@@ -113,7 +114,8 @@ pub(super) fn resume(connection: &Connection, id: &Id) -> rusqlite::Result<Optio
     let snapshot = find.query_row([of], |row| Ok((number(row.get(0)?, 0)?, row.get(1)?))).optional()?;
     let after = snapshot.as_ref().map_or(0, |(ordinal, _)| *ordinal);
     let rows = rows_of(connection, of, after, usize::MAX)?;
-    Ok(Some(Resumed { conversation, snapshot, rows, messages: message_ids_of(connection, of)? }))
+    let (messages, claim) = (message_ids_of(connection, of)?, handoffs::claim(connection, of)?);
+    Ok(Some(Resumed { conversation, snapshot, rows, messages, claim }))
 }
 
 pub(super) fn conversations(connection: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<(u64, Id)>> {

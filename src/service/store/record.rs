@@ -1,5 +1,6 @@
 //! What goes into the store and comes out of it. Plain values; inputs, answers and states are bytes that mean nothing here.
 
+use super::handoffs::{AgentWrite, HandoffWrite, NewEffect};
 use super::outbox::{NewLetter, OutboxWrite};
 use crate::message::Id;
 use crate::time::Timestamp;
@@ -13,6 +14,10 @@ pub struct Write {
     pub customer: Option<CustomerWrite>,
     /// What changes of the outbox.
     pub outbox: Option<OutboxWrite>,
+    /// What changes of an agent.
+    pub agent: Option<AgentWrite>,
+    /// The place of an effect that the backend did.
+    pub acknowledged: Option<u64>,
 }
 
 /// What changes of a conversation. The first row makes it.
@@ -32,12 +37,32 @@ pub struct ConversationWrite {
     pub satisfaction: Option<u32>,
     /// What the row brings to the outbox; nothing where there is no row.
     pub letters: Vec<NewLetter>,
+    /// What the backend must do; nothing where there is no row.
+    pub effects: Vec<NewEffect>,
+    /// When a timer must be delivered, or that none must; stays where this is absent.
+    pub timer: Option<Option<Timestamp>>,
+    /// How a handoff stands; stays where this is absent.
+    pub handoff: Option<HandoffWrite>,
+    /// Who may say the next reply; stays where this is absent.
+    pub claim: Option<Vec<u8>>,
 }
 
 impl ConversationWrite {
     /// That nothing changes.
     pub fn new(id: Id) -> Self {
-        Self { id, row: None, snapshot: None, customer: None, status: None, satisfaction: None, letters: Vec::new() }
+        Self {
+            id,
+            row: None,
+            snapshot: None,
+            customer: None,
+            status: None,
+            satisfaction: None,
+            letters: Vec::new(),
+            effects: Vec::new(),
+            timer: None,
+            handoff: None,
+            claim: None,
+        }
     }
 }
 
@@ -126,8 +151,12 @@ impl Write {
         let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let row = |row: &Row| row.input.len() + row.answer.len() + row.text.as_ref().map_or(0, String::len) + ROW_BYTES;
         let letters = |part: &ConversationWrite| part.letters.len() * ROW_BYTES;
-        let conversation =
-            self.conversation.as_ref().map_or(0, |part| part.row.as_ref().map_or(0, row) + of(&part.snapshot) + letters(part));
+        let effects = |part: &ConversationWrite| part.effects.iter().map(|effect| effect.content.len() + ROW_BYTES).sum::<usize>();
+        let handoff = |part: &ConversationWrite| part.handoff.as_ref().map_or(0, |handoff| handoff.record.len() + ROW_BYTES);
+        let conversation = self.conversation.as_ref().map_or(0, |part| {
+            part.row.as_ref().map_or(0, row) + of(&part.snapshot) + of(&part.claim) + letters(part) + effects(part) + handoff(part)
+        });
+        let conversation = conversation + self.agent.as_ref().map_or(0, |agent| agent.state.len() + ROW_BYTES);
         let outbox = self.outbox.as_ref().map_or(0, OutboxWrite::bytes);
         conversation + outbox + self.customer.as_ref().map_or(0, |part| part.change.len() + of(&part.snapshot) + ROW_BYTES)
     }
@@ -187,6 +216,8 @@ pub struct Resumed {
     pub rows: Vec<StoredRow>,
     /// Ids of all its messages, the first first.
     pub messages: Vec<Id>,
+    /// Who may say the next reply, where somebody claimed it.
+    pub claim: Option<Vec<u8>>,
 }
 
 /// What is known of a customer.

@@ -9,6 +9,11 @@
 //! | `customer_changes` | what came after the snapshot | a snapshot takes those before it away |
 //! | `outbox` | letters to others until they are delivered, and marks of those for a while | in the same file, so that a letter is durable with the row that decided it, or neither |
 //! | `tickets` | what a helpdesk calls a conversation, where it was said | no input to a decision, so it is no row of the journal |
+//! | `agents` | who takes conversations | no part of any conversation |
+//! | `timers` | conversations to which a timer must be delivered, and when | what is pending is found at a start without reading everything |
+//! | `handoffs` | how each handoff stands, or ended | lists and measures need no conversation's rows |
+//! | `feed` | what the backend must still do, in one order | durable with the row that decided it; an acknowledgement deletes it, and its place is never used again |
+//! | `claims` | who may say the next reply | no input to a decision, so it is no row of the journal |
 //! | `scrub` | a row while erased bytes may still be in a file | an erasure that a crash interrupts is finished at the next start |
 //!
 //! Nothing of a conversation is rewritten for each row: its count is that of its last row, and its activity is noted by the minute.
@@ -29,14 +34,14 @@ const APPLICATION_ID: i32 = 0x4241_544e;
 const PAGE_BYTES: u64 = 4096;
 /// Pages of the log after which it is written back into the database: 16 MiB. SQLite's own 1,000 stalls four times as many commits.
 const CHECKPOINT_PAGES: i64 = 4096;
-/// Statements that a connection keeps prepared; there are about forty.
-const STATEMENTS: usize = 64;
+/// Statements that a connection keeps prepared; there are about sixty.
+const STATEMENTS: usize = 96;
 /// KiB of pages that a connection keeps.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Each brings a store from the version of its place to the next.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE customers (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, active INTEGER NOT NULL) STRICT;
 CREATE INDEX customers_active ON customers (active);
@@ -70,6 +75,23 @@ CREATE INDEX outbox_pending ON outbox (destination, next_at) WHERE state = 0;
 CREATE INDEX outbox_ended ON outbox (changed) WHERE state != 0;
 CREATE INDEX outbox_dead ON outbox (destination) WHERE state >= 2;
 CREATE TABLE tickets (conversation INTEGER PRIMARY KEY, ticket TEXT NOT NULL) STRICT;
+",
+    // A handoff that stands in an older store has no timer yet: every open conversation is looked at once.
+    "
+CREATE TABLE agents (key TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE timers (conversation INTEGER PRIMARY KEY, due INTEGER NOT NULL) STRICT;
+CREATE TABLE handoffs (
+    number INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, nth INTEGER NOT NULL, state TEXT NOT NULL, queue TEXT NOT NULL,
+    record BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX handoffs_order ON handoffs (conversation, nth);
+CREATE TABLE feed (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, conversation INTEGER NOT NULL, born INTEGER NOT NULL, urgent INTEGER NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
+CREATE INDEX feed_conversation ON feed (conversation);
+CREATE TABLE claims (conversation INTEGER PRIMARY KEY, claim BLOB NOT NULL) STRICT;
+INSERT INTO timers (conversation, due) SELECT number, 0 FROM conversations WHERE closed IS NULL AND erased = 0;
 ",
 ];
 
