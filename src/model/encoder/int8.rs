@@ -1,7 +1,7 @@
 //! The int8 engine: a BERT-family encoder on a CPU, products in bytes, everything else in `f32`.
 //!
 //! In and out as [`Encoder`]. Weights are signed bytes with one scale an output channel, activations bytes with one scale a token: one scale for a whole
-//! tensor ruins small models (onnxruntime issue 9599). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
+//! tensor ruins small models (onnxruntime issue 9599), and so does the one large channel that layer norms leave, which is kept apart ([`rows::Range`]). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
 //! Nothing here depends on what else is in the batch, nor on the processor: all kernels give the same bits.
 //!
 //! One forward pass runs on the calling thread from start to end, in buffers that are kept for the next.
@@ -32,7 +32,7 @@ use self::kernel::ROWS_MAX;
 use self::lanes::LANES;
 use self::matrix::{Aligned, PackedMatrix};
 pub use self::measure::{Peak, ProductBench, StepBench};
-use self::rows::{Activations, AddNorm, Attention, Embed, Range, Steps, Then, ToBytes};
+use self::rows::{Activations, AddNorm, Attention, Embed, Largest, Range, Steps, Then, ToBytes};
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
 use crate::model::config::{Activation, TrunkConfig};
 
@@ -79,6 +79,7 @@ struct Buffers {
     y: Aligned,
     bytes: Aligned,
     scales: Aligned,
+    largest: Aligned,
     keys: Aligned,
     weights: Aligned,
 }
@@ -216,10 +217,10 @@ impl Layer {
     fn new(weights: LayerWeights, activation: Activation) -> Self {
         let pack = |parts, range: Range| PackedMatrix::new(parts, range.zero_point());
         Self {
-            qkv: pack(vec![weights.query, weights.key, weights.value], Range::Symmetric),
+            qkv: pack(vec![weights.query, weights.key, weights.value], Range::SansLargest),
             attention_output: pack(vec![weights.attention_output], Range::Symmetric),
             attention_norm: weights.attention_norm,
-            intermediate: pack(vec![weights.intermediate], Range::Symmetric),
+            intermediate: pack(vec![weights.intermediate], Range::SansLargest),
             output: pack(vec![weights.output], inner_range(activation)),
             output_norm: weights.output_norm,
         }
@@ -236,8 +237,8 @@ fn inner_range(activation: Activation) -> Range {
 
 impl Buffers {
     fn none() -> Self {
-        let [x, wide, context, y, bytes, scales, keys, weights] = std::array::from_fn(|_| Aligned::zeroed(0));
-        Self { tokens: 0, x, wide, context, y, bytes, scales, keys, weights }
+        let [x, wide, context, y, bytes, scales, largest, keys, weights] = std::array::from_fn(|_| Aligned::zeroed(0));
+        Self { tokens: 0, x, wide, context, y, bytes, scales, largest, keys, weights }
     }
 
     /// Room for a pass; what was there is of no use.
@@ -259,6 +260,7 @@ impl Buffers {
         self.y.grow(rows * strides.y * F32);
         self.bytes.grow(rows * strides.bytes);
         self.scales.grow(rows * F32);
+        self.largest.grow(rows * size_of::<Largest>());
         self.tokens = rows;
     }
 }
@@ -322,6 +324,7 @@ struct Pass<'a> {
     y: *mut f32,
     bytes: *mut u8,
     scales: *mut f32,
+    largest: *mut Largest,
     keys: *mut f32,
     weights: *mut f32,
 }
@@ -338,6 +341,7 @@ impl<'a> Pass<'a> {
             y: buffers.y.as_mut_ptr(),
             bytes: buffers.bytes.as_mut_ptr(),
             scales: buffers.scales.as_mut_ptr(),
+            largest: buffers.largest.as_mut_ptr(),
             keys: buffers.keys.as_mut_ptr(),
             weights: buffers.weights.as_mut_ptr(),
         }
@@ -379,24 +383,30 @@ impl<'a> Pass<'a> {
         match step {
             Step::Embed => self.embed(sequences),
             Step::QueriesKeysValues => {
-                self.to_bytes(x, h, h, &layer.qkv, Range::Symmetric);
-                self.product(&layer.qkv, Then::Keep, self.wide, layer.qkv.outputs);
+                self.to_bytes(x, h, h, &layer.qkv, Range::SansLargest);
+                self.product(&layer.qkv, Range::SansLargest, Then::Keep, self.wide, layer.qkv.outputs);
             }
             Step::Attend => self.attend(layer, sequences),
             Step::AttentionOutput => {
                 self.to_bytes(self.context, self.strides.context, h, &layer.attention_output, Range::Symmetric);
-                self.product(&layer.attention_output, Then::Keep, self.y, layer.attention_output.outputs);
+                self.product(&layer.attention_output, Range::Symmetric, Then::Keep, self.y, layer.attention_output.outputs);
                 self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
             }
             Step::Intermediate => {
-                self.to_bytes(x, h, h, &layer.intermediate, Range::Symmetric);
-                self.product(&layer.intermediate, Then::Activate(self.encoder.activation), self.wide, layer.intermediate.outputs);
+                self.to_bytes(x, h, h, &layer.intermediate, Range::SansLargest);
+                self.product(
+                    &layer.intermediate,
+                    Range::SansLargest,
+                    Then::Activate(self.encoder.activation),
+                    self.wide,
+                    layer.intermediate.outputs,
+                );
             }
             Step::Output => {
                 // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
                 let width = layer.output.inputs.min(layer.intermediate.outputs);
                 self.to_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(self.encoder.activation));
-                self.product(&layer.output, Then::Keep, self.y, layer.output.outputs);
+                self.product(&layer.output, inner_range(self.encoder.activation), Then::Keep, self.y, layer.output.outputs);
                 self.add_norm(layer.output.outputs, &layer.output_norm);
             }
         }
@@ -424,13 +434,14 @@ impl<'a> Pass<'a> {
     /// Rows of numbers → the bytes that a matrix reads.
     fn to_bytes(&mut self, x: *const f32, stride: usize, width: usize, matrix: &PackedMatrix, range: Range) {
         let (bytes, scales, rows, bytes_stride) = (self.bytes, self.scales, self.tokens, matrix.inputs);
-        let step = ToBytes { x, stride, width, rows, bytes, bytes_stride, scales, range };
-        // SAFETY: the kernel is available; `x` holds `rows` rows of `width` numbers, and `make_room` gave as many rows of bytes and scales.
+        let step = ToBytes { x, stride, width, rows, bytes, bytes_stride, scales, largest: self.largest, range };
+        // SAFETY: the kernel is available; `x` holds `rows` rows of `width` numbers, and `make_room` gave as many rows of bytes, scales and largest.
         unsafe { (self.encoder.steps.to_bytes)(&step) }
     }
 
-    fn product(&mut self, matrix: &PackedMatrix, then: Then, out: *mut f32, out_stride: usize) {
-        let a = Activations { bytes: self.bytes, scales: self.scales, rows: self.tokens };
+    fn product(&mut self, matrix: &PackedMatrix, range: Range, then: Then, out: *mut f32, out_stride: usize) {
+        let largest = (range == Range::SansLargest).then_some(self.largest.cast_const());
+        let a = Activations { bytes: self.bytes, scales: self.scales, largest, rows: self.tokens };
         // SAFETY: the kernel is available; `to_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
         // `matrix.outputs` for each.
         unsafe { (self.encoder.steps.product)(&a, matrix, then, out, out_stride) }
@@ -477,13 +488,16 @@ mod tests {
         let mut random = Random::new(9);
         for case in 0..60 {
             let (rows, inputs, outputs) = (1 + random.below(70), 1 + random.below(300), 1 + random.below(200));
-            let range = [Range::Symmetric, Range::MostlyPositive, Range::Positive][case % 3];
+            let range = [Range::Symmetric, Range::MostlyPositive, Range::Positive, Range::SansLargest][case % 4];
             let linear = linear(&mut random, outputs, inputs);
             let (weights, scales) = linear.weight.clone().into_int8(inputs);
             let bias = linear.bias.clone();
             let matrix = PackedMatrix::new(vec![linear], range.zero_point());
             let bytes: Vec<u8> = (0..rows * inputs).map(|_| random.below(256) as u8).collect();
             let row_scales: Vec<f32> = numbers(&mut random, rows);
+            let apart =
+                numbers(&mut random, rows).into_iter().map(|value| Largest { value: 9.0 * value, input: random.below(inputs) as u32 });
+            let apart: Vec<Largest> = apart.collect();
             let mut padded = Aligned::zeroed(rows.next_multiple_of(ROWS_MAX) * matrix.inputs);
             for (row, from) in bytes.chunks_exact(inputs).enumerate() {
                 // SAFETY: the buffer has a row of `matrix.inputs` bytes for each.
@@ -491,14 +505,20 @@ mod tests {
             }
             for kind in available() {
                 let mut out = vec![0.0; rows * matrix.outputs];
-                let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), rows };
+                let largest = (range == Range::SansLargest).then_some(apart.as_ptr());
+                let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), largest, rows };
                 // SAFETY: the kernel is available, and the buffers are as large as `Steps` asks for.
                 unsafe { (rows::steps(kind).product)(&a, &matrix, Then::Keep, out.as_mut_ptr(), matrix.outputs) }
                 for row in 0..rows {
                     for output in 0..outputs {
                         let terms = bytes[row * inputs..][..inputs].iter().zip(&weights[output * inputs..][..inputs]);
                         let sum: i32 = terms.map(|(a, w)| (i32::from(*a) - range.zero_point()) * i32::from(*w)).sum();
-                        let expected = (sum as f32 * scales[output]).mul_add(row_scales[row], bias[output]);
+                        let mut expected = sum as f32 * row_scales[row];
+                        if largest.is_some() {
+                            let Largest { value, input } = apart[row];
+                            expected = f32::from(weights[output * inputs + input as usize]).mul_add(value, expected);
+                        }
+                        let expected = expected.mul_add(scales[output], bias[output]);
                         let found = out[row * matrix.outputs + output];
                         assert_eq!(
                             found.to_bits(),

@@ -19,6 +19,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn load_i8(from: *const i8) -> Self;
     /// `a - b` of 16 integers, wrapping, as the nearest numbers.
     unsafe fn load_i32_difference(a: *const i32, b: *const i32) -> Self;
+    /// Of 16 runs of four signed bytes, the one at this place (0 to 3) of each, as numbers.
+    unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self;
     /// The nearest integers, ties to even, as bytes; callers keep them in 0..=255.
     unsafe fn store_u8(self, to: *mut u8);
     /// Sum of two.
@@ -109,6 +111,13 @@ impl Lanes for Portable {
         // SAFETY: the caller says that 16 integers can be read from each.
         let (a, b) = unsafe { (a.cast::<[i32; LANES]>().read_unaligned(), b.cast::<[i32; LANES]>().read_unaligned()) };
         Self(std::array::from_fn(|lane| a[lane].wrapping_sub(b[lane]) as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
+        // SAFETY: the caller says that 64 bytes can be read.
+        let fours = unsafe { from.cast::<[[i8; 4]; LANES]>().read_unaligned() };
+        Self(fours.map(|four| f32::from(four[place])))
     }
 
     #[inline(always)]
@@ -244,6 +253,18 @@ mod x86 {
             unsafe {
                 let low = _mm256_sub_epi32(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
                 let high = _mm256_sub_epi32(_mm256_loadu_si256(a.add(8).cast()), _mm256_loadu_si256(b.add(8).cast()));
+                Self(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
+            // SAFETY: the caller says that 64 bytes can be read.
+            unsafe {
+                // Up to the top of its 32 bits, and down again with its sign.
+                let up = _mm_cvtsi32_si128(24 - 8 * place as i32);
+                let low = _mm256_srai_epi32::<24>(_mm256_sll_epi32(_mm256_loadu_si256(from.cast()), up));
+                let high = _mm256_srai_epi32::<24>(_mm256_sll_epi32(_mm256_loadu_si256(from.add(32).cast()), up));
                 Self(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
             }
         }
@@ -417,6 +438,16 @@ mod x86 {
         unsafe fn load_i32_difference(a: *const i32, b: *const i32) -> Self {
             // SAFETY: the caller says that 16 integers can be read from each.
             unsafe { Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(a.cast()), _mm512_loadu_si512(b.cast())))) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
+            // SAFETY: the caller says that 64 bytes can be read.
+            unsafe {
+                // Up to the top of its 32 bits, and down again with its sign.
+                let up = _mm_cvtsi32_si128(24 - 8 * place as i32);
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_sll_epi32(_mm512_loadu_si512(from.cast()), up))))
+            }
         }
 
         #[inline(always)]

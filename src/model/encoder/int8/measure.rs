@@ -27,7 +27,7 @@ impl ProductBench {
     /// Computes it once, into a buffer of its own.
     pub fn run(&self) -> f32 {
         let mut out = Aligned::zeroed(self.rows * self.matrix.outputs * 4);
-        let a = Activations { bytes: self.a.as_ptr(), scales: self.scales.as_ptr(), rows: self.rows };
+        let a = Activations { bytes: self.a.as_ptr(), scales: self.scales.as_ptr(), largest: None, rows: self.rows };
         // SAFETY: the kernel is available, or `steps` panics; the buffers are as large as it asks for.
         unsafe {
             (rows::steps(self.kind).product)(&a, &self.matrix, Then::Keep, out.as_mut_ptr(), self.matrix.outputs);
