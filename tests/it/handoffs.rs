@@ -537,11 +537,12 @@ async fn a_handoff_of_an_older_store_finds_its_queue() {
     let mut feed = server.feed(0).await;
     server.later(0).await;
     assert_eq!(server.life("c").await.state(), pb::HandoffState::Requested, "nobody routes here before an agent is known");
-    server.away("ana").await;
-    server.later(0).await;
+    server.agent("ana", 1).await;
     let (_, told) = feed.told().await;
-    assert_eq!(told.situation(), pb::MessageSituation::AtCapacity, "nobody is there");
-    assert_eq!(server.life("c").await.state(), pb::HandoffState::Deferred);
+    assert_eq!(told.situation(), pb::MessageSituation::Connecting);
+    assert_eq!(feed.offered().await, "ana");
+    server.later(0).await;
+    assert_eq!(server.life("c").await.state(), pb::HandoffState::Offered);
     let timers: i64 = home.database().query_row("SELECT count(*) FROM timers", [], |row| row.get(0)).unwrap();
     assert_eq!(timers, 1, "only what is pending keeps a timer");
     drop(feed);
