@@ -170,7 +170,10 @@ fn far_vector(found: &[f32], expected: &[f32], near: Near) -> Option<(String, St
             difference.is_none_or(|d| d > most).then(|| (describe(difference), format!("at most {most}")))
         }
         Near::Cosine(least) => {
-            let cosine = (found.len() == expected.len()).then(|| found.iter().zip(expected).map(|(a, b)| a * b).sum::<f32>());
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            // The file says that its vectors are of unit length; a wrong one may not be.
+            let cosine =
+                (found.len() == expected.len()).then(|| dot(found, expected) / (dot(found, found) * dot(expected, expected)).sqrt());
             let far = cosine.is_none_or(|cosine| cosine.is_nan() || cosine < least);
             far.then(|| (cosine.map_or("another number of values".to_owned(), |c| format!("a cosine of {c}")), format!("at least {least}")))
         }

@@ -153,7 +153,7 @@ fn the_proposal_feeds_the_pair_head() {
     // The reference library's answers for three pairs.
     let hidden: Value = serde_json::from_slice(&fs::read(format!("{TINY}-hidden.json")).unwrap()).unwrap();
     for pair in hidden["pairs"].as_array().unwrap() {
-        let found = act(&["--proposal", pair["previous"].as_str().unwrap(), pair["message"].as_str().unwrap()]);
+        let found = act(&["--engine", "candle", "--proposal", pair["previous"].as_str().unwrap(), pair["message"].as_str().unwrap()]);
         let expected = pair["probabilities"]["act"].as_array().unwrap();
         for (found, expected) in found["probabilities"].as_object().unwrap().values().zip(expected) {
             assert!((found.as_f64().unwrap() - expected.as_f64().unwrap()).abs() < 0.001, "{found} is not {expected}");

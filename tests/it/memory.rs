@@ -1370,7 +1370,7 @@ async fn a_closed_conversation_keeps_its_outcome_until_the_customer_opens_it_aga
     }
     assert_eq!(server.client.said(say("c", 4, "hello again")).await, opened);
     let asked = server.client.said(say("c", 5, ASKS)).await;
-    assert_eq!((by(&asked), asked.epoch), ("asks", 4), "it can be handed over again");
+    assert_eq!((by(&asked), asked.epoch), ("asks", 5), "it can be handed over again");
     server.client.close("c", Unresolved).await.unwrap();
     server.stop().await;
     assert_eq!(home.replayed()["c"], Some(8));
@@ -2036,7 +2036,7 @@ impl World {
             expected.inputs += u64::from(expected.handed_over);
             expected.outcome = pb::Outcome::Unspecified;
         }
-        expected.handed_over = response.owner() == pb::Owner::Nobody;
+        expected.handed_over = response.owner() != pb::Owner::Bot;
         expected.said.push((request, response));
     }
 
@@ -2089,7 +2089,7 @@ impl World {
             assert_eq!(change, *before, "{id} {name}");
             return;
         }
-        expected.handed_over = change.as_ref().unwrap().owner() == pb::Owner::Nobody;
+        expected.handed_over = change.as_ref().unwrap().owner() != pb::Owner::Bot;
         expected.inputs += 1;
         expected.customer = expected.customer.take().or(customer.map(str::to_owned));
         expected.requests.insert(name, change);

@@ -509,7 +509,7 @@ async fn get_info_tells_the_model_and_the_limits_that_were_set() {
     ];
     assert_eq!(found, limits.map(|(_, value)| value));
     assert_eq!((info.model_name.as_str(), info.model_version.as_str()), ("tiny-bert", "0.1.0"));
-    assert_eq!((info.model_digest.as_str(), info.engine.as_str(), info.embedding_size), (PLAIN.digest(), "candle-f32 on cpu", 32));
+    assert_eq!((info.model_digest.as_str(), info.engine, info.embedding_size), (PLAIN.digest(), PLAIN.engine(), 32));
     assert_eq!(info.server_version, env!("CARGO_PKG_VERSION"));
     let heads: Vec<(&str, usize, bool)> = info.heads.iter().map(|head| (head.name.as_str(), head.labels.len(), head.multi_label)).collect();
     assert_eq!(heads, [("sentiment", 3, false), ("emotion", 2, true), ("intent", 4, false), ("act", 3, false)]);

@@ -181,6 +181,10 @@ impl Encoder for Int8Encoder {
 
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
         let h = self.hidden_size;
+        let rows = self.word_scales.len();
+        if let Some(id) = sequences.iter().flat_map(|ids| ids.iter()).find(|id| **id as usize >= rows) {
+            return Err(EncodeError::Device(format!("token id {id} is beyond the table of {rows} words").into()));
+        }
         let tokens = sequences.iter().map(|ids| ids.len()).sum();
         let mut states: Vec<HiddenStates> = layers.iter().map(|_| HiddenStates::with_capacity(h, tokens)).collect();
         let mut finite = true;
