@@ -104,7 +104,7 @@ fn main() {
         let engine = request["engine"].as_str().unwrap_or("int8");
         if current.as_ref().is_none_or(|(name, _)| name != engine) {
             // Only one is in memory.
-            current = None;
+            drop(current.take());
             current = Some((engine.to_owned(), encoder(engine)));
         }
         let encoder = current.as_ref().map(|(_, encoder)| encoder.as_ref()).expect("it was just made");

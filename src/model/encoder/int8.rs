@@ -18,6 +18,11 @@
 //! From "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et al. 2019), as [`super::candle`]; the form of the products is our choice, measured by
 //! `benches/encoder.rs`.
 #![expect(unsafe_code, reason = "the one place for it: vector instructions and the buffers that they walk over")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "rows of registers are walked beside pointers, by their number; iterators over both would hide which is which"
+)]
+#![allow(clippy::excessive_precision, reason = "coefficients as they were fitted, to nine digits")]
 
 mod kernel;
 mod lanes;
@@ -387,17 +392,17 @@ impl<'a> Pass<'a> {
         match step {
             Step::Embed => self.embed(sequences),
             Step::QueriesKeysValues => {
-                self.to_bytes(x, h, h, &layer.qkv, Range::SansLargest);
+                self.write_bytes(x, h, h, &layer.qkv, Range::SansLargest);
                 self.product(&layer.qkv, Range::SansLargest, Then::Keep, self.wide, layer.qkv.outputs);
             }
             Step::Attend => self.attend(layer, sequences),
             Step::AttentionOutput => {
-                self.to_bytes(self.context, self.strides.context, h, &layer.attention_output, Range::Symmetric);
+                self.write_bytes(self.context, self.strides.context, h, &layer.attention_output, Range::Symmetric);
                 self.product(&layer.attention_output, Range::Symmetric, Then::Keep, self.y, layer.attention_output.outputs);
                 self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
             }
             Step::Intermediate => {
-                self.to_bytes(x, h, h, &layer.intermediate, Range::SansLargest);
+                self.write_bytes(x, h, h, &layer.intermediate, Range::SansLargest);
                 self.product(
                     &layer.intermediate,
                     Range::SansLargest,
@@ -409,7 +414,7 @@ impl<'a> Pass<'a> {
             Step::Output => {
                 // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
                 let width = layer.output.inputs.min(layer.intermediate.outputs);
-                self.to_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(self.encoder.activation));
+                self.write_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(self.encoder.activation));
                 self.product(&layer.output, inner_range(self.encoder.activation), Then::Keep, self.y, layer.output.outputs);
                 self.add_norm(layer.output.outputs, &layer.output_norm);
             }
@@ -436,7 +441,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Rows of numbers → the bytes that a matrix reads.
-    fn to_bytes(&mut self, x: *const f32, stride: usize, width: usize, matrix: &PackedMatrix, range: Range) {
+    fn write_bytes(&mut self, x: *const f32, stride: usize, width: usize, matrix: &PackedMatrix, range: Range) {
         let (bytes, scales, rows, bytes_stride) = (self.bytes, self.scales, self.tokens, matrix.inputs);
         let step = ToBytes { x, stride, width, rows, bytes, bytes_stride, scales, largest: self.largest, range };
         // SAFETY: the kernel is available; `x` holds `rows` rows of `width` numbers, and `make_room` gave as many rows of bytes, scales and largest.
@@ -446,7 +451,7 @@ impl<'a> Pass<'a> {
     fn product(&mut self, matrix: &PackedMatrix, range: Range, then: Then, out: *mut f32, out_stride: usize) {
         let largest = (range == Range::SansLargest).then_some(self.largest.cast_const());
         let a = Activations { bytes: self.bytes, scales: self.scales, largest, rows: self.tokens };
-        // SAFETY: the kernel is available; `to_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
+        // SAFETY: the kernel is available; `write_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
         // `matrix.outputs` for each.
         unsafe { (self.encoder.steps.product)(&a, matrix, then, out, out_stride) }
     }

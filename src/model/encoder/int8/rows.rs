@@ -263,10 +263,7 @@ unsafe fn product<K: Kernel>(a: &Activations, matrix: &PackedMatrix, then: Then,
                 let rows = K::ROWS.min(a.rows - first);
                 K::block(rows, a.bytes.add(first * matrix.inputs), matrix.inputs, weights, sums);
                 let out = out.add(first * out_stride + panel * PANEL);
-                let largest = match a.largest {
-                    Some(largest) => Some(largest.add(first)),
-                    None => None,
-                };
+                let largest = a.largest.map(|largest| largest.wrapping_add(first));
                 finish::<K::Lanes>(sums, rows, a.scales.add(first), largest, matrix, panel, then, out, out_stride);
                 first += rows;
             }
