@@ -3,7 +3,7 @@
 //! Expected before the first run, one core of a machine with AVX512-VNNI at 365 GMAC/s (PERFORMANCE): products 300 GMAC/s; a message of 15 tokens alone 0.6 ms, in
 //! batches of 256 tokens 38 µs a token; candle ten times as long; tokenising a message of 13 word pieces 5 µs (the crate: 25). With AMX, whose peak is eight times as
 //! high, products are limited by loads: 1,500 GMAC/s and 18 µs a token.
-//! `cargo bench --profile release --bench encoder` measures, `-- --test` runs each once. One thread throughout.
+//! `cargo bench --profile release --bench encoder` measures, `-- --test` runs each once. One thread throughout. `python3 benches/cost_plot.py` draws docs/cost.svg from it.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -92,10 +92,12 @@ fn bench(criterion: &mut Criterion) {
     group.sample_size(20);
     let (config, trunk) = self::trunk();
     let encoder = Int8Encoder::new(&config, trunk);
-    for (count, tokens) in [(1, 15), (16, 15), (2, 128)] {
+    // Only attention depends on the length of a message: cost_plot.py wants it for all lengths.
+    for (count, tokens) in [(1, 15), (16, 15), (2, 128), (8, 32), (4, 64), (1, 256)] {
         let ids = sequences(count, tokens);
         let mut bench = StepBench::new(&encoder, ids.iter().map(Vec::as_slice).collect());
-        for step in [Step::Embed].into_iter().chain(Step::OF_A_LAYER) {
+        let is_profiled = [1, 16, 2].contains(&count) && tokens != 256;
+        for step in [Step::Embed].into_iter().chain(Step::OF_A_LAYER).filter(|step| is_profiled || *step == Step::Attend) {
             group.throughput(Throughput::Elements((count * tokens) as u64));
             group.bench_function(BenchmarkId::new(format!("{step:?}"), format!("{count}x{tokens}")), |b| b.iter(|| bench.run(step)));
         }
