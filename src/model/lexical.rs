@@ -25,6 +25,7 @@ mod personal_data;
 mod topics;
 
 use self::fold::Folded;
+use self::pattern::Cased;
 use crate::signal::{Finding, Lexical, LexicalKind, Span};
 
 /// Most bytes of a message that the rules read; the rest is ignored. Larger than what the model's windows cover, so no trigger sees less
@@ -65,7 +66,10 @@ impl Lexicon {
 impl Lexicon {
     /// What the customer wants and speaks of, read as it looks: a character without width inside "person" hides nothing.
     fn wishes(&self, text: &str) -> Vec<Finding> {
-        let find = |text: &str| [self.person.find(text), self.topics.find(text)].concat();
+        let find = |text: &str| {
+            let text = Cased::of(text);
+            [self.person.find(&text), self.topics.find(&text)].concat()
+        };
         if text.is_ascii() {
             return find(text);
         }

@@ -6,7 +6,7 @@
 //! is a refusal, unless a row of `DECLINES_NOT` overlaps it. A refusal reaches as far as its own words: between "don't want" and "an agent" only
 //! `<glue>` may stand, so that "I don't need the FAQ, I need a human" stays a request.
 
-use super::pattern::{Fragment, Matcher, Row, without};
+use super::pattern::{Cased, Fragment, Matcher, Row, without};
 use crate::signal::{Finding, LexicalKind, Span};
 
 /// The words that the rows below share.
@@ -428,10 +428,10 @@ impl Rules {
     }
 
     /// The requests and refusals in a text, refusals first.
-    pub(super) fn find(&self, text: &str) -> Vec<Finding> {
+    pub(super) fn find(&self, text: &Cased<'_>) -> Vec<Finding> {
         let declines = without(self.declines.spans(text).collect(), || self.declines_not.spans(text).collect());
         let mut asks = without(self.asks.spans(text).collect(), || self.asks_not.spans(text).collect());
-        let alone = sentences(text).filter(|sentence| self.asks_alone.is_match(&text[sentence.start..sentence.end])).collect();
+        let alone = sentences(&text.lower).filter(|sentence| self.asks_alone.is_match(&text.lower[sentence.start..sentence.end])).collect();
         let alone = without(alone, || asks.clone());
         asks.extend(alone);
         let asks = without(asks, || declines.clone());
@@ -659,7 +659,7 @@ mod tests {
         let mut wrong = Vec::new();
         for (cases, expected) in [(ASKED, &[AsksForPerson][..]), (DECLINED, &[DeclinesPerson]), (NEITHER, &[])] {
             for text in cases {
-                let mut kinds: Vec<LexicalKind> = rules.find(text).iter().map(|finding| finding.kind).collect();
+                let mut kinds: Vec<LexicalKind> = rules.find(&Cased::of(text)).iter().map(|finding| finding.kind).collect();
                 kinds.dedup();
                 if kinds != expected {
                     wrong.push(format!("{text:?}: expected {expected:?}, found {kinds:?}"));
@@ -678,7 +678,7 @@ mod tests {
             ("I really don’t want to talk to an agent, ok?", "don’t want to talk to an agent"),
         ];
         for (text, expected) in cases {
-            let found: Vec<&str> = rules.find(text).iter().map(|finding| &text[finding.span.start..finding.span.end]).collect();
+            let found: Vec<&str> = rules.find(&Cased::of(text)).iter().map(|finding| &text[finding.span.start..finding.span.end]).collect();
             assert_eq!(found, [expected], "{text}");
         }
     }

@@ -11,7 +11,7 @@
 //! words before them also Canadian SIN, Indian Aadhaar, passports, driving licences and tax numbers.
 
 use super::fold::Folded;
-use super::pattern::{Matcher, Row, expression};
+use super::pattern::{Cased, Matcher, Row, expression};
 use crate::signal::{Finding, LexicalKind, PersonalData, Span};
 use regex::Regex;
 use std::ops::RangeInclusive;
@@ -378,7 +378,7 @@ impl Rules {
     fn codes(&self, text: &str, add: &mut impl FnMut(PersonalData, usize, usize)) {
         for cue in self.code.find_iter(text) {
             let before = &text[text.floor_char_boundary(cue.start().saturating_sub(OTHER_CODE_BYTES))..cue.start()];
-            if self.other_codes.spans(before).last().is_some_and(|span| span.end + 1 >= before.len()) {
+            if self.other_codes.spans(&Cased::of(before)).last().is_some_and(|span| span.end + 1 >= before.len()) {
                 continue;
             }
             if let Some(value) = value_at(text, cue.end(), Looks::SixDigits) {
@@ -450,7 +450,8 @@ impl Rules {
     /// What the words before a number say that it is: the nearest wins.
     fn meaning(&self, text: &str, start: usize) -> Meaning {
         let before = &text[text.floor_char_boundary(start.saturating_sub(CONTEXT_BYTES))..start];
-        let last = |words: &Matcher| words.spans(before).last().map(|span| span.end);
+        let cased = Cased::of(before);
+        let last = |words: &Matcher| words.spans(&cased).last().map(|span| span.end);
         if before.trim_end().ends_with(['$', '€', '£', '¥', '₹', '#']) {
             return Meaning::Other;
         }

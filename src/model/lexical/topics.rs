@@ -5,7 +5,7 @@
 //!
 //! A row of `finds` is a finding unless a row of `not` overlaps it.
 
-use super::pattern::{Fragment, Matcher, Row, without};
+use super::pattern::{Cased, Fragment, Matcher, Row, without};
 use crate::signal::{Finding, LexicalKind, Span};
 
 struct Topic {
@@ -232,7 +232,7 @@ impl Rules {
     }
 
     /// The findings in a text, topic by topic.
-    pub(super) fn find(&self, text: &str) -> Vec<Finding> {
+    pub(super) fn find(&self, text: &Cased<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (kind, finds, not) in &self.0 {
             let spans: Vec<Span> = finds.spans(text).collect();
@@ -388,7 +388,7 @@ mod tests {
         let rules = Rules::new();
         let mut wrong = Vec::new();
         for (text, expected) in CASES {
-            let found = rules.find(text);
+            let found = rules.find(&Cased::of(text));
             let missed: Vec<_> = expected.iter().filter(|kind| !found.iter().any(|finding| finding.kind == **kind)).collect();
             let extra: Vec<_> =
                 found.iter().map(|finding| finding.kind).filter(|kind| *kind != Negation && !expected.contains(kind)).collect();
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn negation() {
         let rules = Rules::new();
-        let is_negated = |text: &&&str| rules.find(text).iter().any(|finding| finding.kind == Negation);
+        let is_negated = |text: &&&str| rules.find(&Cased::of(text)).iter().any(|finding| finding.kind == Negation);
         let missed: Vec<_> = NEGATED.iter().filter(|text| !is_negated(text)).collect();
         let extra: Vec<_> = NOT_NEGATED.iter().filter(is_negated).collect();
         assert!(missed.is_empty() && extra.is_empty(), "missed {missed:?}, found too much {extra:?}");
