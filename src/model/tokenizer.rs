@@ -8,6 +8,8 @@
 
 mod wordpiece;
 
+use std::sync::OnceLock;
+
 use tokenizers::Tokenizer as HfTokenizer;
 
 use self::wordpiece::WordPiece;
@@ -23,9 +25,12 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Text to ids by the tokenizer that the model was trained with.
 pub struct Tokenizer {
-    inner: HfTokenizer,
     /// The faster way, where the file allows it.
     word_piece: Option<WordPiece>,
+    /// Where there is a faster way, made when a text first needs it: it takes 10 MB.
+    by_crate: OnceLock<HfTokenizer>,
+    /// What it is made of.
+    file: Vec<u8>,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
 }
@@ -47,7 +52,7 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and checks it against the trunk's vocabulary.
     pub fn read(bytes: &[u8], vocab_size: usize) -> Result<Self, Vec<Fault>> {
         let fault = |key: &str, found: String, expected: &str| vec![Fault::new(FILE, key, found, expected)];
-        let mut inner = HfTokenizer::from_bytes(bytes).map_err(|error| fault("", error.to_string(), "a Hugging Face tokenizer"))?;
+        let inner = of_crate(bytes).map_err(|error| fault("", error.to_string(), "a Hugging Face tokenizer"))?;
         if inner.get_truncation().is_some() {
             return Err(fault("truncation", "a setting".into(), "null: Baton cuts long texts into windows itself"));
         }
@@ -61,9 +66,13 @@ impl Tokenizer {
         }
         // A word the vocabulary lacks must become the unknown token: without one, encoding fails, and `encode` relies on it not failing.
         inner.encode("\u{2603}", false).map_err(|error| fault("model.unk_token", error.to_string(), "a token for unknown words"))?;
-        inner.set_encode_special_tokens(true);
         let (prefix, suffix) = special_tokens(&inner).map_err(|found| fault("post_processor", found, "special tokens round a text"))?;
-        Ok(Self { word_piece: WordPiece::read(bytes), inner, prefix, suffix })
+        let word_piece = WordPiece::read(bytes);
+        let (by_crate, file) = match &word_piece {
+            Some(_) => (OnceLock::new(), bytes.to_vec()),
+            None => (OnceLock::from(inner), Vec::new()),
+        };
+        Ok(Self { word_piece, by_crate, file, prefix, suffix })
     }
 
     /// Special tokens that every window carries.
@@ -86,7 +95,9 @@ impl Tokenizer {
 
     /// The same by the `tokenizers` crate, whatever the file: what our own word pieces are held against. The whole text is read.
     pub fn encode_by_crate(&self, text: &str) -> Tokens {
-        let encoding = self.inner.encode(text, false).expect("a word-piece vocabulary with an unknown token encodes any text");
+        let made = || of_crate(&self.file).expect("it was made of the same bytes when the model was loaded");
+        let encoding =
+            self.by_crate.get_or_init(made).encode(text, false).expect("a word-piece vocabulary with an unknown token encodes any text");
         Tokens {
             ids: encoding.get_ids().to_vec(),
             spans: encoding.get_offsets().iter().map(|(start, end)| Span { start: *start, end: *end }).collect(),
@@ -99,6 +110,13 @@ impl Tokenizer {
     pub fn window(&self, ids: &[u32]) -> Vec<u32> {
         [&self.prefix, ids, &self.suffix].concat()
     }
+}
+
+/// The tokenizer of the crate, which reads special tokens in a text as any other text.
+fn of_crate(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
+    let mut made = HfTokenizer::from_bytes(bytes)?;
+    made.set_encode_special_tokens(true);
+    Ok(made)
 }
 
 /// The special tokens before and after a text, found by encoding one with and without them.
