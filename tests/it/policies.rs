@@ -332,6 +332,35 @@ fn queues_lead_somewhere_and_have_hours_that_exist() {
 
 #[test]
 #[rustfmt::skip]
+fn what_routing_and_the_pilot_are_told_has_its_bounds() {
+    assert_faults(&[
+        (&[("fallback = \"follow_up\"", "handling_secs = 0\nfallback = \"follow_up\"")], &["39:17: queue \"general\".handling_secs: found 0, expected a whole number from 1 to 86400"]),
+        (&[("fallback = \"follow_up\"", "waiting_max = 10_001\nfallback = \"follow_up\"")], &["39:15: queue \"general\".waiting_max: found 10001, expected a whole number from 1 to 10000"]),
+        (&[("fallback = \"follow_up\"", "relax_after_secs = \"soon\"\nfallback = \"follow_up\"")], &["39:20: queue \"general\".relax_after_secs: found \"soon\", expected a whole number from 1 to 86400"]),
+        (&[("fallback = \"follow_up\"", "fallback_after_secs = 0.5\nfallback = \"follow_up\"")], &["39:23: queue \"general\".fallback_after_secs: found 0.5, expected a whole number from 1 to 86400"]),
+        (&[("skills = [\"crisis\"]", "skills = { crisis = 0 }")], &["45:21: queue \"vip\".skills.crisis: found 0, expected a whole number from 1 to 10"]),
+        (&[("skills = [\"crisis\"]", "skills = { \"no way\" = 1 }")], &["45:12: queue \"vip\".skills: found the skill \"no way\", expected 1 to 64 letters, digits, - or _"]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = { \"2026-12-25\" = \"closed\" }")], &["40:115: queue \"general\".hours.exceptions: found \"2026-12-25\", which is a holiday as well, expected one of the two"]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = { \"24.12.\" = \"closed\" }")], &["40:115: queue \"general\".hours.exceptions: found the day \"24.12.\", expected one such as \"2026-12-24\""]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = { \"2026-12-24\" = \"shut\" }")], &["40:130: queue \"general\".hours.exceptions.2026-12-24: found \"shut\", expected times such as \"09:00-12:00\", or \"closed\""]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = { \"2026-12-24\" = 9 }")], &["40:130: queue \"general\".hours.exceptions.2026-12-24: found 9, expected a text"]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = { \"2026-12-24\" = \"09:00-12:00, 11:00-13:00\" }")], &["40:130: queue \"general\".hours.exceptions.2026-12-24: has times that overlap"]),
+        (&[("holidays = [\"2026-12-25\"]", "holidays = [\"2026-12-25\"], exceptions = [\"2026-12-24\"]")], &["40:113: queue \"general\".hours.exceptions: found a list, expected a table of at most 1000 such as { \"2026-12-24\" = \"09:00-12:00\" }"]),
+        (&[("[[queue]]", "[handoff]\noffer_secs = 4\n\n[[queue]]")], &["35:14: handoff.offer_secs: found 4, expected a whole number from 5 to 3600"]),
+        (&[("[[queue]]", "[handoff]\nupdate_secs = 29\n\n[[queue]]")], &["35:15: handoff.update_secs: found 29, expected a whole number from 30 to 86400"]),
+        (&[("[[queue]]", "[handoff]\nlease_secs = 86_401\n\n[[queue]]")], &["35:14: handoff.lease_secs: found 86401, expected a whole number from 10 to 86400"]),
+        (&[("[[queue]]", "[handoff]\nmax_wait_secs = true\n\n[[queue]]")], &["35:17: handoff.max_wait_secs: found true, expected a whole number from 60 to 604800"]),
+        (&[("[[queue]]", "[handoff]\nfollow_up_hours = 0\n\n[[queue]]")], &["35:19: handoff.follow_up_hours: found 0, expected a whole number from 1 to 720"]),
+        (&[("[[queue]]", "[handoff]\nquiet_hours = 721\n\n[[queue]]")], &["35:15: handoff.quiet_hours: found 721, expected a whole number from 1 to 720"]),
+        (&[("[[queue]]", "[handoff]\nageing_secs = -1\n\n[[queue]]")], &["35:15: handoff.ageing_secs: found -1, expected a whole number from 0 to 3600"]),
+        (&[("[[queue]]", "[handoff]\noffer_sec = 9\n\n[[queue]]")], &["35:1: handoff: found the key offer_sec, expected one of offer_secs, update_secs, lease_secs, max_wait_secs, follow_up_hours, quiet_hours, ageing_secs; did you mean offer_secs?"]),
+        (&[("[[queue]]", "[pilot]\nshare = 1.5\nalways = \"distress\"\n\n[[queue]]")], &["35:9: pilot.share: found 1.5, expected a number from 0 to 1", "36:10: pilot.always: found \"distress\", expected a list"]),
+        (&[("hold_turns = 2\n", "hold_turns = 2\nmode = \"softly\"\n")], &["20:8: trigger \"angry\".mode: found \"softly\", expected one of hard, soft; did you mean \"soft\"?"]),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn masking_is_yes_or_no() {
     assert_faults(&[
         (&[("[soft]", "[masking]\nemail = 1\nphone = \"yes\"\n\n[soft]")], &["5:9: masking.email: found 1, expected true or false", "6:9: masking.phone: found \"yes\", expected true or false"]),

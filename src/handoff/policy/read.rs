@@ -679,10 +679,15 @@ impl<'a> Reader<'a> {
             );
         }
         let mut skills = Vec::new();
-        for (key, value) in levels.table.iter() {
-            let name = self.check_word(&levels.name, key.get_ref(), value);
-            let level = self.whole(&levels, key.get_ref(), 1, i64::from(LEVEL_MAX), None);
-            skills.extend(name.zip(level.and_then(|level| u8::try_from(level).ok())).map(|(name, level)| Skill { name, level }));
+        for key in levels.table.keys() {
+            let name: &str = key.get_ref();
+            if !is_word(name) {
+                let shown: String = name.chars().take(WORD_BYTES_MAX).collect();
+                self.tell(key.span().start, format!("{}: found the skill {shown:?}, expected {WORD}", levels.name), None);
+                continue;
+            }
+            let level = self.whole(&levels, name, 1, i64::from(LEVEL_MAX), None).and_then(|level| u8::try_from(level).ok());
+            skills.extend(level.map(|level| Skill { name: name.to_owned(), level }));
         }
         Some(skills)
     }
@@ -786,11 +791,10 @@ impl<'a> Reader<'a> {
     }
 
     fn check_word<'i>(&mut self, name: &str, text: &str, value: Value<'a, 'i>) -> Option<String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if (1..=WORD_BYTES_MAX).contains(&text.len()) && text.chars().all(plain) {
+        if is_word(text) {
             return Some(text.to_owned());
         }
-        let what = format!("{name}: found {}, expected 1 to {WORD_BYTES_MAX} letters, digits, - or _", found(value));
+        let what = format!("{name}: found {}, expected {WORD}", found(value));
         self.fault(value.span().start, what, None)
     }
 
@@ -941,6 +945,13 @@ fn found(value: &Spanned<DeValue<'_>>) -> String {
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
     }
+}
+
+/// How an id, a skill or a category is written.
+const WORD: &str = "1 to 64 letters, digits, - or _";
+
+fn is_word(text: &str) -> bool {
+    (1..=WORD_BYTES_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 /// The id as it is written, also where it has a wrong form: who names it must not be told off for it.
