@@ -289,7 +289,10 @@ fn done(kind: &Kind) -> String {
         Kind::StopBot(_) => "the bot stops".to_owned(),
         Kind::StartBot(_) => "the bot speaks again, its counters cleared and its triggers armed".to_owned(),
         Kind::RequestHandoff(request) => format!("into the queue {} ({})", request.queue_id, request.trigger_id),
-        Kind::TellCustomer(told) => format!("to the customer: {} {} {}", told.acknowledge, told.reassure, told.expect),
+        Kind::TellCustomer(told) => {
+            let question = told.email_question.as_ref().map(|question| format!(" {question}")).unwrap_or_default();
+            format!("to the customer: {} {} {}{question}", told.acknowledge, told.reassure, told.expect)
+        }
         Kind::OfferHandoff(offer) => format!("to {}, with the package: will you take it?", offer.agent_id),
         Kind::WithdrawOffer(gone) => format!("to {}: no longer asked", gone.agent_id),
         Kind::ConnectAgent(agent) => format!("{} speaks from now on", agent.agent_id),

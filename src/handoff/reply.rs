@@ -71,12 +71,20 @@ pub struct Reply {
     pub reassure: String,
     /// Says what comes and when.
     pub expect: String,
+    /// Asks for an e-mail address, where that is wanted and the language has words for it.
+    pub ask_email: Option<String>,
 }
 
 impl Reply {
-    /// The three parts as one text.
+    /// The parts as one text.
     pub fn text(&self) -> String {
-        format!("{} {} {}", self.acknowledge, self.reassure, self.expect)
+        let parts = [&self.acknowledge, &self.reassure, &self.expect].into_iter().chain(&self.ask_email);
+        parts.map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The same, with the policy's question for an e-mail address.
+    pub fn asking_for_email(self, words: &LanguageWords) -> Self {
+        Self { ask_email: Some(words.ask_email.clone()).filter(|question| !question.is_empty()), ..self }
     }
 }
 
@@ -99,7 +107,7 @@ pub fn render(policy: &Policy, message: usize, situation: Situation, language: &
         }
     };
     let filled = |template| fill(template, words, slots).expect("every template was rendered when the policy was read");
-    Reply { acknowledge: filled(acknowledge), reassure: filled(reassure), expect: filled(expect) }
+    Reply { acknowledge: filled(acknowledge), reassure: filled(reassure), expect: filled(expect), ask_email: None }
 }
 
 /// The line that is offered to the agent for a start.
@@ -120,6 +128,8 @@ pub struct Wanted {
     pub wait: Option<Duration>,
     /// The person who takes over.
     pub agent: Option<String>,
+    /// Whether the customer is asked for an e-mail address as well.
+    pub ask_email: bool,
 }
 
 /// The message about a handoff by a trigger, with what the package knows, and the line for the agent where one is there; `None` where the policy has no such
@@ -142,6 +152,7 @@ pub fn of_package(policy: &Policy, trigger: &str, package: &Package, wanted: &Wa
         tried: package.highlights.tried.last().map(|solution| solution.what.clone()),
     };
     let reply = render(policy, trigger.message, wanted.situation, language, &slots);
+    let reply = if wanted.ask_email { reply.asking_for_email(words) } else { reply };
     let connected = wanted.situation == Situation::Connected;
     Some((reply, connected.then(|| opening(policy, trigger.message, language, &slots))))
 }

@@ -210,7 +210,8 @@ impl Line {
         self.comers.push_back((at, priority));
     }
 
-    fn handled(&mut self, secs: u32) {
+    fn handled(&mut self, took: Duration) {
+        let secs = u32::try_from(took.as_secs()).unwrap_or(u32::MAX);
         if self.handled.len() >= HANDLED_MAX
             && let Some(oldest) = self.handled.pop_front()
         {
@@ -492,6 +493,13 @@ impl Desk {
         }
     }
 
+    /// How long an agent had a conversation of a queue that has ended, the earliest end first: what [`Desk::handling`] rests on after a start.
+    pub fn learn(&mut self, queue: &str, took: Duration) {
+        if let Some(place) = self.by_queue.get(queue) {
+            self.lines[*place].handled(took);
+        }
+    }
+
     /// Takes a handoff out of everything, and learns how long it took where a person had it.
     fn forget(&mut self, id: &Id, life: Option<&Life>, now: Timestamp) {
         let Some(case) = self.cases.remove(id) else { return };
@@ -506,7 +514,7 @@ impl Desk {
             && life.is_none()
             && let (Some(accepted), Some(line)) = (case.accepted, self.lines.get_mut(case.queue))
         {
-            line.handled(u32::try_from(now.since(accepted).as_secs()).unwrap_or(u32::MAX));
+            line.handled(now.since(accepted));
         }
         if let Some(agent) = case.agent {
             self.agents[agent].held.remove(id);

@@ -264,6 +264,11 @@ impl Store {
         self.readers.read(|connection| handoffs::handoffs(connection, filter))
     }
 
+    /// The handoffs that were decided last, the latest first; at most so many.
+    pub fn latest_handoffs(&self, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.readers.read(|connection| handoffs::latest(connection, limit))
+    }
+
     /// How much is stored.
     pub fn counts(&self) -> Result<Counts, StoreError> {
         self.readers.read(reader::counts)

@@ -192,6 +192,11 @@ impl Server {
         Feed(self.handoffs.watch_effects(pb::WatchEffectsRequest { after }).await.unwrap().into_inner())
     }
 
+    async fn estimate(&mut self) -> pb::WaitEstimate {
+        let request = pb::EstimateWaitRequest { queue_id: "general".to_owned(), priority: 0 };
+        self.routing.estimate_wait(request).await.unwrap().into_inner().wait.expect("ana is there")
+    }
+
     async fn life(&mut self, conversation: &str) -> pb::HandoffLife {
         let request = pb::GetHandoffRequest { conversation_id: conversation.to_owned() };
         self.handoffs.get_handoff(request).await.unwrap().into_inner().life.unwrap()
@@ -405,6 +410,35 @@ async fn who_does_not_accept_in_time_gives_way_to_the_next_and_capacity_holds_ov
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_people_took_is_known_after_a_restart() {
+    let home = Home::new();
+    let mut server = home.serve().await;
+    server.agent("ana", 1).await;
+    let mut feed = server.feed(0).await;
+    for number in 0..8 {
+        let id = format!("c{number}");
+        server.asks(&id).await;
+        feed.offered().await;
+        server.accept(&id, "ana", "taken").await.unwrap();
+        assert!(!server.estimate().await.handling_measured, "{number} conversations are too few");
+        let done = pb::ResolveRequest {
+            conversation_id: id,
+            request_id: "done".to_owned(),
+            agent_id: Some("ana".to_owned()),
+            disposition: pb::Disposition::Solved.into(),
+        };
+        server.handoffs.resolve(done).await.unwrap();
+    }
+    let measured = server.estimate().await;
+    assert!(measured.handling_measured);
+    drop(feed);
+    server.stop().await;
+    let mut again = home.serve().await;
+    assert_eq!(again.estimate().await, measured);
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_nobody_there_the_customer_hears_so_and_who_leaves_is_followed_up() {
     let home = Home::new();
     let mut server = home.serve().await;
@@ -413,6 +447,7 @@ async fn with_nobody_there_the_customer_hears_so_and_who_leaves_is_followed_up()
     server.asks("c").await;
     let (_, told) = feed.told().await;
     assert_eq!((told.situation(), told.ask_email, told.wait), (pb::MessageSituation::AtCapacity, true, None));
+    assert_eq!(told.email_question.as_deref(), Some("At which e-mail address can they reach you if you leave this chat?"));
     assert_eq!(server.life("c").await.state(), pb::HandoffState::Deferred);
     let queues = server.routing.list_queues(pb::ListQueuesRequest {}).await.unwrap().into_inner().queues;
     assert_eq!((queues[0].open, queues[0].agents_there, queues[0].wait), (true, 0, None));

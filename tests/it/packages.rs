@@ -150,7 +150,7 @@ fn messages(package: &Package) -> String {
         ("Message out of hours", Situation::OffHours, None, None),
         ("Message when a person is there", Situation::Connected, None, Some("Sam".to_owned())),
     ] {
-        let wanted = Wanted { situation, language: None, wait, agent };
+        let wanted = Wanted { situation, language: None, wait, agent, ask_email: false };
         let (reply, opening) = of_package(&WORLD.policy, &reason.trigger, package, &wanted).unwrap();
         out.push_str(&format!("\n{title}\n  {}\n  {}\n  {}\n", reply.acknowledge, reply.reassure, reply.expect));
         out.extend(opening.map(|line| format!("  offered to the person: {line}\n")));

@@ -154,12 +154,13 @@ fn faults_of_a_language_file_name_that_file() {
         (&[("environ {n} minutes", "quelques minutes")], &["dir/fr.toml:9:11: words.minutes: found \"quelques minutes\", expected a text with {n} in it"]),
         (&[("\", {name}\"", "\",\"")], &["dir/fr.toml:7:15: words.name_suffix: found \",\", expected a text with {name} in it"]),
         (&[("request = \"votre demande\"\n", "")], &["dir/fr.toml:1:1: words: found no request, expected one"]),
-        (&[("request", "requst")], &["dir/fr.toml:1:1: words: found no request, expected one", "dir/fr.toml:2:1: words: found the key requst, expected one of request, account, agent, queue_name, tried, name_suffix, minute, minutes, hour, hours, day, days; did you mean request?"]),
+        (&[("request", "requst")], &["dir/fr.toml:1:1: words: found no request, expected one", "dir/fr.toml:2:1: words: found the key requst, expected one of request, account, agent, queue_name, tried, name_suffix, minute, minutes, hour, hours, day, days, ask_email; did you mean request?"]),
         (&[("[opening]\ntext = \"Bonjour {{ name }}, c'est {{ agent }}.\"\n", "")], &["dir/fr.toml:1:1: language: found no [opening], expected one"]),
         (&[("[opening]", "[openning]")], &["dir/fr.toml:1:1: language: found no [opening], expected one", "dir/fr.toml:18:2: language: found the key openning, expected one of words, connected, opening, issues, message; did you mean opening?"]),
         (&[("{{ agent }} prend", "{{ wait }} prend")], &["dir/fr.toml:15:16: connected.acknowledge: found {{ wait }}, expected one of issue, name, name_suffix, account, queue_name, agent"]),
         (&[("\"Un instant.\"", "\"{{ name }}\"")], &["dir/fr.toml:17:10: connected.expect: says nothing where nothing of the conversation is known"]),
         (&[("[[message]]\nid = \"generic\"", "[issues]\namount = \" de {amount}\"\nreference = \" n\"\nrefnd = \"votre achat\"\nrefund = \"votre {order}\"\n[[message]]\nid = \"generic\"")], &["dir/fr.toml:22:13: issues.reference: found \" n\", expected a text with {reference} in it", "dir/fr.toml:23:1: issues: found the key refnd, expected one of amount, reference, billing_dispute, cancel_or_close, complaint, delivery_problem, distress, legal_threat, privacy_request, refund, security_concern, talk_to_human, wants_data_export; did you mean refund?", "dir/fr.toml:24:10: issues.refund: found \"votre {order}\", expected no braces but {amount} and {reference}"]),
+        (&[("days = \"environ {n} jours\"\n", "days = \"environ {n} jours\"\nask_email = \" \"\n")], &["dir/fr.toml:14:13: words.ask_email: found nothing, expected a text of at most 200 bytes"]),
         (&[("[words]", "[words")], &["dir/fr.toml:1:7: is not TOML: unclosed table, expected `]`"]),
     ];
     each_case(cases.iter().map(|case| (case.0[0].1, case)), |(edits, expected)| {
@@ -186,6 +187,11 @@ fn a_language_file_is_a_part_of_the_policy() {
         assert_eq!(render(&policy, 1, Situation::Connecting, tag, &full()).text(), expected, "{tag}");
     }
     assert_eq!(opening(&policy, 0, "fr", &minimal()), "Bonjour, c'est une personne.");
+    // A language may ask for an e-mail address, or leave that out.
+    let late = render(&policy, 1, Situation::AtCapacity, "fr", &full());
+    assert_eq!(late.clone().asking_for_email(policy.in_language("fr").0), late);
+    let asking = read(GOOD, &FRENCH.replace("[connected]", "ask_email = \"À quelle adresse ?\"\n[connected]")).unwrap();
+    assert!(late.asking_for_email(asking.in_language("fr").0).text().ends_with(". À quelle adresse ?"));
     // The policy's own messages in another language have its words.
     let own = edited(GOOD, &[("[languages]\n", "[languages]\nown = \"de\"\n")]);
     let policy = read(&own, FRENCH).unwrap();

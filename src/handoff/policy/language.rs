@@ -50,6 +50,8 @@ pub struct LanguageWords {
     pub day: String,
     /// Several, with `{n}`.
     pub days: String,
+    /// Asks for an e-mail address, where the answer comes later and none is known; empty: nobody is asked.
+    pub ask_email: String,
     /// What the customer reads when a person takes over.
     pub connected: Connected,
     /// What the agent may say first.

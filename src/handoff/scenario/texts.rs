@@ -124,7 +124,7 @@ impl WrittenPart {
         let wants = wants(&self.part, self.equals, self.contains, self.absent)?;
         let wait = |text: String| parse_span(&text).ok_or_else(|| format!("wait: found {text:?}, expected a span such as 10m"));
         let wait: Option<Duration> = self.wait.map(wait).transpose()?;
-        let message = Wanted { situation: self.situation, language: self.language, wait, agent: self.agent };
+        let message = Wanted { situation: self.situation, language: self.language, wait, agent: self.agent, ask_email: false };
         Ok(ExpectedPart { part: self.part, wants, message })
     }
 }

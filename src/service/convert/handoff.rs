@@ -189,7 +189,8 @@ pub fn message(packaged: &Packaged, asked: &Asked) -> Result<Option<pb::RenderMe
     // What was promised last, where nothing else is said.
     let promised = packaged.conversation.life.as_ref().and_then(|life| life.promise).filter(|_| asked.situation == Situation::Connecting);
     let wait = asked.wait.or(promised.map(|promise| Duration::from_secs(u64::from(promise.wait.p90_secs))));
-    let wanted = Wanted { situation: asked.situation, language: asks_for.map(str::to_owned), wait, agent: asked.agent.clone() };
+    let wanted =
+        Wanted { situation: asked.situation, language: asks_for.map(str::to_owned), wait, agent: asked.agent.clone(), ask_email: false };
     let Some((reply, opening)) = reply::of_package(policy, &trigger.id, &packaged.package, &wanted) else { return Ok(None) };
     Ok(Some(pb::RenderMessageResponse { acknowledge: reply.acknowledge, reassure: reply.reassure, expect: reply.expect, opening }))
 }

@@ -381,5 +381,6 @@ fn tell(telling: Telling, reply: Reply) -> pb::TellCustomer {
         acknowledge: reply.acknowledge,
         reassure: reply.reassure,
         expect: reply.expect,
+        email_question: reply.ask_email,
     }
 }

@@ -46,6 +46,8 @@ use crate::time::Timestamp;
 
 /// Rounds of planning and delivering in one go: what an act makes possible is planned in the next.
 const ROUNDS_MAX: usize = 8;
+/// Handoffs that are read at a start for how long they took.
+const HANDLED_READ_MAX: usize = 5_000;
 /// Timers of one round, and effects that are read at a time.
 const BATCH: usize = 256;
 /// How long a claim on the next reply holds.
@@ -258,9 +260,24 @@ pub(super) fn restore(memory: &Memory) -> Result<(), MemoryError> {
     }
     // Before an agent is known nothing is routed, and what stands need not be read.
     if memory.router.routes() {
+        restore_handling(store, &mut memory.router.desk())?;
         restore_timers(store, &memory.editions, &memory.router, now)?;
     }
     pull(store, &memory.router, &memory.metrics)
+}
+
+/// Tells the desk how long the latest handoffs took that a person ended, so that waits are promised by what was measured before the restart. Blocks.
+fn restore_handling(store: &Store, desk: &mut Desk) -> Result<(), MemoryError> {
+    let mut ended = Vec::new();
+    for record in store.latest_handoffs(HANDLED_READ_MAX)? {
+        let record: HandoffRecord = decode(&record).map_err(|_| MemoryError::Broken("a handoff is not as it was written".to_owned()))?;
+        if let (State::Resolved | State::Returned, Some(accepted)) = (record.life.state, record.life.accepted) {
+            ended.push((record.life.since, accepted, record.life.queue));
+        }
+    }
+    ended.sort_unstable();
+    ended.iter().for_each(|(end, accepted, queue)| desk.learn(queue, end.since(*accepted)));
+    Ok(())
 }
 
 /// Reads what is pending into the desk. Blocks.
@@ -618,6 +635,7 @@ impl Memory {
             language,
             wait: telling.wait_secs.map(|secs| Duration::from_secs(u64::from(secs))),
             agent: telling.agent.clone(),
+            ask_email: telling.ask_email,
         };
         if let Ok(packaged) = self.package(conversation).await {
             let edition = packaged.decided.as_ref().map_or(&packaged.edition, |(_, edition)| edition);
@@ -633,7 +651,8 @@ impl Memory {
         let policy = &self.current().edition.policy;
         let message = policy.messages.iter().position(|message| message.id == telling.message).unwrap_or(0);
         let slots = Slots { wait: wanted(None).wait, agent: telling.agent.clone(), ..Slots::default() };
-        reply::render(policy, message, telling.situation, &policy.words.tag, &slots)
+        let reply = reply::render(policy, message, telling.situation, &policy.words.tag, &slots);
+        if telling.ask_email { reply.asking_for_email(&policy.words) } else { reply }
     }
 
     /// Other conversations of the customer about the same issue that were not solved, the latest first: for the agent who took one over.

@@ -179,6 +179,13 @@ pub(super) fn claim(connection: &Connection, conversation: i64) -> rusqlite::Res
     connection.prepare_cached("SELECT claim FROM claims WHERE conversation = ?1")?.query_row([conversation], |row| row.get(0)).optional()
 }
 
+/// All of the handoffs that were decided last, the latest first; at most so many.
+pub(super) fn latest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut find = connection.prepare_cached("SELECT record FROM handoffs ORDER BY number DESC LIMIT ?1")?;
+    find.query_map([limit], |row| row.get(0))?.collect()
+}
+
 /// Handoffs in the order in which they were decided.
 pub(super) fn handoffs(connection: &Connection, filter: &HandoffFilter) -> rusqlite::Result<Vec<StoredHandoff>> {
     let after = i64::try_from(filter.after).unwrap_or(i64::MAX);

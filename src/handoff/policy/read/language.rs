@@ -13,8 +13,8 @@ use crate::handoff::reply::{CONNECTED_VARIABLES, OPENING_VARIABLES};
 const FILE_KEYS: [&str; 5] = ["words", "connected", "opening", "issues", "message"];
 /// Keys of `[issues]` beside the labels: what stands for `{amount}` and `{reference}` in a name.
 const ISSUE_PARTS: [&str; 2] = ["amount", "reference"];
-const WORDS_KEYS: [&str; 12] =
-    ["request", "account", "agent", "queue_name", "tried", "name_suffix", "minute", "minutes", "hour", "hours", "day", "days"];
+const WORDS_KEYS: [&str; 13] =
+    ["request", "account", "agent", "queue_name", "tried", "name_suffix", "minute", "minutes", "hour", "hours", "day", "days", "ask_email"];
 const CONNECTED_KEYS: [&str; 3] = ["acknowledge", "reassure", "expect"];
 const OPENING_KEYS: [&str; 1] = ["text"];
 /// The key of `[languages]` that names the language of the policy's own messages.
@@ -224,6 +224,9 @@ impl<'a> Reader<'a> {
             self.section(top, key, known)
         };
         let (words, connected, opening) = (part("words", &WORDS_KEYS), part("connected", &CONNECTED_KEYS), part("opening", &OPENING_KEYS));
+        // A language may do without this one.
+        let asked = words.as_ref().filter(|table| table.get("ask_email").is_some());
+        let ask_email = asked.and_then(|table| self.sentence(table, "ask_email", WORDS_BYTES_MAX)).unwrap_or_default();
         let mut word = |key: &str| words.as_ref().and_then(|table| self.sentence(table, key, WORDS_BYTES_MAX)).unwrap_or_default();
         let mut language = LanguageWords {
             tag: tag.to_owned(),
@@ -239,6 +242,7 @@ impl<'a> Reader<'a> {
             hours: word("hours"),
             day: word("day"),
             days: word("days"),
+            ask_email,
             issues,
             ..LanguageWords::default()
         };
