@@ -73,7 +73,7 @@ enum Command {
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
     Eval(eval::EvalArguments),
-    /// Work with model packages: quantize.
+    /// Work with model packages: quantize, pull.
     Models(models::ModelsArguments),
 }
 

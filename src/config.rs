@@ -1,5 +1,7 @@
 //! The environment and the flags as the program means them. The only reader of the environment.
 
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod serve;
 
 use std::path::{Path, PathBuf};

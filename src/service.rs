@@ -4,13 +4,15 @@
 //! [`status`] maps what went wrong to a code. [`events`] and [`metrics`] list every log line and metric; [`clock`] is the one reader of a clock; [`pb`] is the
 //! contract. [`observe`] turns signals into what decisions read, and [`proving`] lets a policy prove itself on its scenarios. [`memory`] remembers
 //! conversations and lets the policy decide; [`packaging`] makes the package of one; [`store`] keeps their rows, and what is known of customers, on the disk. [`delivery`] sends
-//! what was decided to helpdesks and webhooks.
+//! what was decided to helpdesks and webhooks. `hub`, a feature, fetches models by name.
 
 pub mod clock;
 pub mod convert;
 pub mod delivery;
 pub mod events;
 pub mod grpc;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod inference;
 pub mod memory;
 pub mod metrics;

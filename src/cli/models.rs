@@ -1,5 +1,7 @@
 //! `baton models`: what can be done with model packages beside serving them.
 
+mod pull;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,8 @@ pub struct ModelsArguments {
 enum ModelsCommand {
     /// Store the matrices of a package as bytes: a quarter of the size, and what the int8 engine reads.
     Quantize(QuantizeArguments),
+    /// Fetch a model of the hub of Hugging Face into its cache, pinned and verified by a lock file.
+    Pull(pull::PullArguments),
 }
 
 /// Which package, and where to.
@@ -44,7 +48,10 @@ struct QuantizeArguments {
 
 /// Runs the command.
 pub fn run(arguments: &ModelsArguments, places: &Places) -> Result<Outcome> {
-    let ModelsCommand::Quantize(arguments) = &arguments.command;
+    let arguments = match &arguments.command {
+        ModelsCommand::Quantize(arguments) => arguments,
+        ModelsCommand::Pull(arguments) => return pull::run(arguments),
+    };
     let base = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
     if arguments.out.exists() {
         bail!("output folder {}: exists; name a new one", arguments.out.display());

@@ -75,6 +75,7 @@ fn libraries_stay_in_their_folders() {
         ("reqwest::", "service"),
         ("rustls::", "service"),
         ("hmac::", "service"),
+        ("sha1::", "service"),
         ("prometheus_client::", "service"),
     ] {
         for (layer, _) in LAYERS.iter().filter(|(layer, _)| *layer != home) {
@@ -84,4 +85,41 @@ fn libraries_stay_in_their_folders() {
             }
         }
     }
+}
+
+#[test]
+fn the_default_build_does_not_depend_on_the_hub() {
+    let manifest: toml::Table =
+        toml::from_str(&fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap()).unwrap();
+    let features = manifest["features"].as_table().unwrap();
+    let turned_on_by = |feature: &str| {
+        let list = features.get(feature).and_then(toml::Value::as_array);
+        list.into_iter().flatten().map(|entry| entry.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (mut on, mut next) = (vec!["default".to_owned()], 0);
+    while let Some(feature) = on.get(next).cloned() {
+        on.extend(turned_on_by(&feature).into_iter().filter(|other| !on.contains(other)).collect::<Vec<_>>());
+        next += 1;
+    }
+    assert!(!on.contains(&"hub".to_owned()), "the default features turn the hub on: {on:?}");
+    let needed = turned_on_by("hub");
+    assert!(!needed.is_empty(), "the feature is gone, or was renamed");
+    for dependency in needed.iter().filter_map(|entry| entry.strip_prefix("dep:")) {
+        assert_eq!(manifest["dependencies"][dependency]["optional"].as_bool(), Some(true), "{dependency} is in every build");
+    }
+    // Outside of the feature nothing names what is in it.
+    for (layer, _) in LAYERS {
+        for file in files_of(layer).into_iter().filter(|file| !file.components().any(|part| part.as_os_str() == "hub")) {
+            let code = fs::read_to_string(&file).unwrap();
+            let names_it = code.contains("service::hub") && !file.ends_with("service/hub.rs") && !file.ends_with("config/hub.rs");
+            assert!(!names_it || code.contains("#[cfg(feature = \"hub\")]"), "{}: names the hub in every build", file.display());
+        }
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+#[test]
+fn a_build_without_the_hub_says_so() {
+    let place = crate::support::Place::new();
+    place.baton(&["models", "pull", "org/name", "--revision", "main"]).failure(&["no hub support", "--features hub"]);
 }

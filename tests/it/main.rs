@@ -6,6 +6,8 @@ mod crash;
 mod decisions;
 mod delivery;
 mod handoffs;
+#[cfg(feature = "hub")]
+mod hub;
 mod layers;
 mod malformed_input;
 mod malformed_package;

@@ -290,7 +290,7 @@ impl Client {
 }
 
 /// The process may have been given another provider before; then that one is used.
-fn use_ring() {
+pub(in crate::service) fn use_ring() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
@@ -351,7 +351,7 @@ fn broken(error: &reqwest::Error) -> Failure {
 }
 
 /// The words of the first cause.
-fn deepest(error: &reqwest::Error) -> String {
+pub(in crate::service) fn deepest(error: &reqwest::Error) -> String {
     let Some(mut cause) = error.source() else { return "no cause is known".to_owned() };
     while let Some(next) = cause.source() {
         cause = next;
