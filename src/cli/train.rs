@@ -334,13 +334,12 @@ fn write_and_prove(
     let mut heads = Vec::with_capacity(file.heads.len());
     for (i, spec) in file.heads.iter().enumerate() {
         let same = scorer.head(&spec.name).filter(|old| old.spec == *spec);
-        let (weight, bias) = match (same, &new_head) {
-            (Some(old), _) => (old.weights().0.to_vec(), old.weights().1.to_vec()),
-            (None, Some(new)) => new.clone(),
+        heads.push(match (same, &new_head) {
+            (Some(old), _) => old.clone(),
+            (None, Some((weight, bias))) => Head::new(spec.clone(), weight.clone(), bias.clone(), &format!("heads[{i}]"))
+                .map_err(|faults| anyhow!("the fitted head is not sound: {}", faults[0]))?,
             (None, None) => bail!("head {:?} has no weights", spec.name),
-        };
-        let built = Head::new(spec.clone(), weight, bias, &format!("heads[{i}]"));
-        heads.push(built.map_err(|faults| anyhow!("the fitted head is not sound: {}", faults[0]))?);
+        });
     }
     let heads_json = [serde_json::to_vec_pretty(&file)?, b"\n".to_vec()].concat();
     let contents = [
@@ -369,15 +368,8 @@ fn put_in_place(beside: &Path, out: &Path) -> std::io::Result<()> {
 
 fn safetensors_of(heads: &[Head]) -> Result<Vec<u8>> {
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let data: Vec<(String, Vec<usize>, Vec<u8>)> = heads
-        .iter()
-        .flat_map(|head| {
-            let (weight, bias) = head.weights();
-            let rows = bias.len();
-            let name = head.name();
-            [(format!("{name}.weight"), vec![rows, weight.len() / rows], bytes(weight)), (format!("{name}.bias"), vec![rows], bytes(bias))]
-        })
-        .collect();
+    let tensors = heads.iter().flat_map(Head::tensors);
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = tensors.map(|(name, shape, values)| (name, shape, bytes(values))).collect();
     let views = data.iter().map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
     Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, None)?)
 }

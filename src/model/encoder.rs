@@ -133,12 +133,22 @@ impl std::error::Error for EncodeError {
 }
 
 /// The weights of a trunk, checked, matrices as their file holds them: what every engine is built from.
-pub struct TrunkWeights {
+pub enum TrunkWeights {
+    /// Of BERT, RoBERTa, XLM-R and DistilBERT.
+    Bert(BertWeights),
+    /// Of DeBERTa v2 and v3.
+    Deberta(DebertaWeights),
+    /// Of ModernBERT.
+    ModernBert(ModernBertWeights),
+}
+
+/// BERT and those that are BERT under other names.
+pub struct BertWeights {
     /// `[vocab_size, hidden_size]`
     pub word_embeddings: Matrix,
-    /// `[max_position_embeddings, hidden_size]`
+    /// `[max_seq_len, hidden_size]`: the rows from the first token's on.
     pub position_embeddings: Vec<f32>,
-    /// `[hidden_size]`: the row of token type 0, the only one used.
+    /// `[hidden_size]`: the row of token type 0, the only one used; zeros where the family has none.
     pub token_type_embedding: Vec<f32>,
     /// After the sum of the three.
     pub embedding_norm: Norm,
@@ -146,7 +156,63 @@ pub struct TrunkWeights {
     pub layers: Vec<LayerWeights>,
 }
 
-/// One layer.
+/// DeBERTa.
+pub struct DebertaWeights {
+    /// `[vocab_size, hidden_size]`
+    pub word_embeddings: Matrix,
+    /// `[max_seq_len, hidden_size]`, or empty where words have no position of their own.
+    pub position_embeddings: Vec<f32>,
+    /// `[hidden_size]`: the row of token type 0; zeros where there are no types.
+    pub token_type_embedding: Vec<f32>,
+    /// After the sum of the three.
+    pub embedding_norm: Norm,
+    /// `[2 span, hidden_size]`: one row a distance, from the far left to the far right.
+    pub distance_embeddings: Vec<f32>,
+    /// Over those rows.
+    pub distance_norm: Option<Norm>,
+    /// One entry a layer.
+    pub layers: Vec<DebertaLayerWeights>,
+}
+
+/// One layer of DeBERTa.
+pub struct DebertaLayerWeights {
+    /// What it shares with BERT.
+    pub layer: LayerWeights,
+    /// Distances to keys; those of the content where there are none.
+    pub distance_key: Option<Linear>,
+    /// Distances to queries; those of the content where there are none.
+    pub distance_query: Option<Linear>,
+}
+
+/// ModernBERT.
+pub struct ModernBertWeights {
+    /// `[vocab_size, hidden_size]`
+    pub word_embeddings: Matrix,
+    /// After them.
+    pub embedding_norm: Norm,
+    /// One entry a layer.
+    pub layers: Vec<ModernBertLayerWeights>,
+    /// After the last layer.
+    pub final_norm: Norm,
+}
+
+/// One layer of ModernBERT.
+pub struct ModernBertLayerWeights {
+    /// Before attention; the first layer has none.
+    pub attention_norm: Option<Norm>,
+    /// To queries, keys and values.
+    pub qkv: Linear,
+    /// Heads back to the hidden state.
+    pub attention_output: Linear,
+    /// Before the feed-forward part.
+    pub feed_forward_norm: Norm,
+    /// To the inner states, then to their gates: twice the inner width.
+    pub inner: Linear,
+    /// Back to the hidden state.
+    pub output: Linear,
+}
+
+/// One layer of BERT.
 pub struct LayerWeights {
     /// Hidden state to queries.
     pub query: Linear,
@@ -170,7 +236,7 @@ pub struct LayerWeights {
 pub struct Linear {
     /// `[outputs, inputs]`
     pub weight: Matrix,
-    /// `[outputs]`
+    /// `[outputs]`, or empty where there is none.
     pub bias: Vec<f32>,
     /// Rows of `weight`.
     pub outputs: usize,

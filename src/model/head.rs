@@ -1,7 +1,8 @@
 //! Pooled vectors → calibrated probabilities and labels.
 //!
 //! `heads.json` says what is read from the trunk ([`HeadsFile`], documented in docs/model-package.md), `heads.safetensors` holds the weights. A
-//! [`Head`] is both, checked. `z = weight x + bias` are the logits, `u = z / temperature + bias` the calibrated ones (Guo et al. 2017, "On
+//! [`Head`] is both, checked. Where a head has a dense stage, x first becomes `norm(activation(weight x + bias))`, as the classifiers of the reference library
+//! do it. `z = weight x + bias` are the logits, `u = z / temperature + bias` the calibrated ones (Guo et al. 2017, "On
 //! Calibration of Modern Neural Networks", with a bias a label), and p their softmax or sigmoid.
 
 use std::collections::HashSet;
@@ -117,6 +118,9 @@ pub struct HeadSpec {
     /// After which layer of the trunk, from 1; the last where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<usize>,
+    /// A stage between that vector and the linear layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense: Option<DenseSpec>,
     /// The labels, in the order of the weight rows.
     pub labels: Vec<String>,
     /// One, or one a label; above 0.
@@ -139,6 +143,67 @@ pub struct HeadSpec {
     /// Where it comes from; not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<serde_json::Value>,
+}
+
+/// What a vector goes through before the linear layer of a head: a layer of its own, a function, and a norm where `norm_eps` is given.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseSpec {
+    /// After the layer.
+    pub activation: DenseActivation,
+    /// Added to the variance in the norm after the function; without it there is no norm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_eps: Option<f64>,
+}
+
+/// Functions of a dense stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenseActivation {
+    /// The hyperbolic tangent.
+    Tanh,
+    /// max(0, x).
+    Relu,
+    /// x · Φ(x) with the exact error function.
+    Gelu,
+}
+
+impl DenseActivation {
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.max(0.0),
+            Self::Gelu => 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)),
+        }
+    }
+}
+
+/// Weights of a dense stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseWeights {
+    /// `[width, inputs]`, row-major.
+    pub weight: Vec<f32>,
+    /// `[width]`
+    pub bias: Vec<f32>,
+    /// `[width]`; empty without a norm.
+    pub norm_weight: Vec<f32>,
+    /// `[width]`; empty without a norm.
+    pub norm_bias: Vec<f32>,
+}
+
+impl DenseWeights {
+    /// The vector that the linear layer reads.
+    fn of(&self, spec: DenseSpec, x: &[f32]) -> Vec<f32> {
+        let rows = self.weight.chunks_exact(x.len()).zip(&self.bias);
+        let y: Vec<f32> = rows.map(|(row, b)| spec.activation.of(dot(row, x) + b)).collect();
+        let Some(eps) = spec.norm_eps else { return y };
+        let width = y.len() as f64;
+        let mean = y.iter().map(|v| f64::from(*v)).sum::<f64>() / width;
+        let variance = y.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / width;
+        let scale = 1.0 / (variance + eps).sqrt();
+        let norm = self.norm_weight.iter().zip(&self.norm_bias);
+        y.iter().zip(norm).map(|(v, (w, b))| ((f64::from(*v) - mean) * scale) as f32 * w + b).collect()
+    }
 }
 
 /// One label or any number of labels.
@@ -202,7 +267,8 @@ pub struct Head {
     /// As `heads.json` says it.
     pub spec: HeadSpec,
     labels: Vec<Label>,
-    /// `[labels, inputs]`, row-major.
+    dense: Option<DenseWeights>,
+    /// `[labels, inputs]`, row-major; behind a dense stage its width is the number of inputs.
     weight: Vec<f32>,
     bias: Vec<f32>,
     window_max: Vec<bool>,
@@ -214,8 +280,14 @@ pub struct Head {
 pub struct NotFinite;
 
 impl Head {
-    /// Puts a spec and its weights together. `at` names the head in faults, such as `heads[0]`.
+    /// Puts a spec and the weights of its linear layer together; it names no dense stage. `at` names the head in faults, such as `heads[0]`.
     pub fn new(spec: HeadSpec, weight: Vec<f32>, bias: Vec<f32>, at: &str) -> Result<Self, Vec<Fault>> {
+        Self::with_dense(spec, None, weight, bias, at)
+    }
+
+    /// The same with the weights of the dense stage that the spec names.
+    pub fn with_dense(spec: HeadSpec, dense: Option<DenseWeights>, weight: Vec<f32>, bias: Vec<f32>, at: &str) -> Result<Self, Vec<Fault>> {
+        assert_eq!(spec.dense.is_some(), dense.is_some(), "a stage comes with its weights");
         let mut faults = Vec::new();
         check(&spec, at, &mut faults);
         if !faults.is_empty() {
@@ -226,6 +298,7 @@ impl Head {
             labels: spec.labels.iter().map(|label| Arc::from(label.as_str())).collect(),
             window_max: spec.labels.iter().map(|label| spec.window_max.contains(label)).collect(),
             out_of_scope: spec.scope.as_ref().and_then(|scope| scope.out_of_scope_label.as_ref()).and_then(index),
+            dense,
             weight,
             bias,
             spec,
@@ -242,7 +315,27 @@ impl Head {
         &self.labels
     }
 
-    /// `[labels, inputs]`, row-major, and `[labels]`.
+    /// All its tensors: the names that `heads.safetensors` has for them, shapes and row-major values.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        let labels = self.labels.len();
+        let named = |part: &str| format!("{}.{part}", self.spec.name);
+        let mut tensors = vec![
+            (named("weight"), vec![labels, self.weight.len() / labels], self.weight.as_slice()),
+            (named("bias"), vec![labels], &self.bias),
+        ];
+        if let Some(dense) = &self.dense {
+            let width = dense.bias.len();
+            tensors.push((named("dense.weight"), vec![width, dense.weight.len() / width], &dense.weight));
+            tensors.push((named("dense.bias"), vec![width], &dense.bias));
+            if !dense.norm_weight.is_empty() {
+                tensors.push((named("norm.weight"), vec![width], &dense.norm_weight));
+                tensors.push((named("norm.bias"), vec![width], &dense.norm_bias));
+            }
+        }
+        tensors
+    }
+
+    /// Of the linear layer, `[labels, inputs]`, row-major, and `[labels]`.
     pub fn weights(&self) -> (&[f32], &[f32]) {
         (&self.weight, &self.bias)
     }
@@ -252,14 +345,23 @@ impl Head {
         self.out_of_scope
     }
 
-    /// Whether it reads what heads are fitted on: the mean of the message, of unit length.
+    /// Whether it is linear in what heads are fitted on: the mean of the message, of unit length.
     pub fn reads_features(&self) -> bool {
-        self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize
+        self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize && self.dense.is_none()
     }
 
     /// Raw logits z of one input vector.
     pub fn logits(&self, x: &[f32]) -> Result<Vec<f32>, NotFinite> {
         let inputs = self.weight.len() / self.labels.len();
+        let behind;
+        let x = match (&self.dense, self.spec.dense) {
+            (Some(dense), Some(spec)) => {
+                assert_eq!(x.len(), dense.weight.len() / dense.bias.len(), "head {} reads vectors of its own width", self.name());
+                behind = dense.of(spec, x);
+                behind.as_slice()
+            }
+            _ => x,
+        };
         assert_eq!(x.len(), inputs, "head {} reads vectors of its own width", self.name());
         let z: Vec<f32> = self.weight.chunks_exact(inputs).zip(&self.bias).map(|(row, b)| dot(row, x) + b).collect();
         if z.iter().all(|v| v.is_finite()) { Ok(z) } else { Err(NotFinite) }
@@ -320,10 +422,10 @@ impl Head {
 
     /// The largest probability that any message can get from each label: what no threshold may lie above. Inputs are bounded by the unit length of the
     /// vectors, so a difference of two logits is at most the length of the difference of their weights (Cauchy–Schwarz); 1 where the head reads vectors of any
-    /// length, of which nothing is known here.
+    /// length, of which nothing is known here, or passes them through a dense stage.
     pub fn highest(&self) -> Vec<f32> {
         let labels = self.labels.len();
-        if !self.spec.normalize {
+        if !self.spec.normalize || self.dense.is_some() {
             return vec![1.0; labels];
         }
         // Of `[x, y, |x - y|, x * y]` the parts are at most 1, 1, 2 and 1 long.
@@ -429,6 +531,9 @@ fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
     } else if let Some(v) = spec.thresholds.iter().find(|v| !(0.0..=1.0).contains(*v)) {
         fault("thresholds", v.to_string(), "numbers in 0..=1".into());
     }
+    if let Some(eps) = spec.dense.and_then(|dense| dense.norm_eps).filter(|eps| !(f64::MIN_POSITIVE..=0.1).contains(eps)) {
+        fault("dense.norm_eps", eps.to_string(), "a number above 0 and at most 0.1".into());
+    }
     if let Some(name) = spec.window_max.iter().find(|name| !seen.contains(name.as_str())) {
         fault("window_max", format!("{name:?}"), "labels of this head".into());
     }
@@ -485,16 +590,37 @@ pub fn assemble(file: &HeadsFile, weights: &[u8], hidden_size: usize) -> Result<
     let mut heads = Vec::new();
     let mut faults = Vec::new();
     for (i, spec) in file.heads.iter().enumerate() {
-        let (rows, columns) = (spec.labels.len(), spec.inputs(hidden_size));
+        let (rows, mut columns) = (spec.labels.len(), spec.inputs(hidden_size));
+        let dense = spec.dense.map(|dense| take_dense(&mut weights, &spec.name, dense, columns));
+        if let Some(dense) = &dense {
+            columns = dense.bias.len();
+        }
         let weight = weights.take(&format!("{}.weight", spec.name), &[rows, columns]).values;
         let bias = weights.take(&format!("{}.bias", spec.name), &[rows]).values;
-        match Head::new(spec.clone(), weight, bias, &format!("heads[{i}]")) {
+        match Head::with_dense(spec.clone(), dense, weight, bias, &format!("heads[{i}]")) {
             Ok(head) => heads.push(head),
             Err(found) => faults.extend(found),
         }
     }
     faults.extend(weights.finish());
     if faults.is_empty() { Ok(heads) } else { Err(faults) }
+}
+
+/// The weights of a dense stage, whose width is that of its file; a shift that the file does not have is 0.
+fn take_dense(weights: &mut Weights<'_>, name: &str, spec: DenseSpec, inputs: usize) -> DenseWeights {
+    let named = |part: &str| format!("{name}.{part}");
+    let width = weights.shape(&named("dense.weight")).and_then(|shape| shape.first().copied()).unwrap_or(inputs);
+    let shift = |weights: &mut Weights<'_>, part: &str| match weights.shape(&named(part)) {
+        Some(_) => weights.take(&named(part), &[width]).values,
+        None => vec![0.0; width],
+    };
+    let weight = weights.take(&named("dense.weight"), &[width, inputs]).values;
+    let bias = shift(weights, "dense.bias");
+    let (norm_weight, norm_bias) = match spec.norm_eps {
+        Some(_) => (weights.take(&named("norm.weight"), &[width]).values, shift(weights, "norm.bias")),
+        None => (Vec::new(), Vec::new()),
+    };
+    DenseWeights { weight, bias, norm_weight, norm_bias }
 }
 
 /// Sum of products; eight running sums, so that the compiler can use its vectors and the order is the same on every machine.
@@ -549,6 +675,7 @@ pub(crate) mod tests {
             pooling: Pooling::Mean,
             normalize: true,
             layer: None,
+            dense: None,
             labels: ["a", "b", "other"].map(String::from).to_vec(),
             temperature: vec![2.0],
             bias: vec![0.0; 3],
@@ -577,6 +704,31 @@ pub(crate) mod tests {
         assert_eq!(head.classification(&p, Some(0.4)).label(), None, "below the threshold there is no label");
         let p = [0.2, 0.2, 0.6];
         assert_eq!(head.classification(&p, Some(0.9)).label(), None, "the out-of-scope label is never the top label");
+    }
+
+    #[test]
+    fn a_dense_stage_comes_before_the_linear_layer() {
+        let with = |activation, norm_eps, norm: [f32; 2]| {
+            let spec = HeadSpec { dense: Some(DenseSpec { activation, norm_eps }), ..spec() };
+            let (norm_weight, norm_bias) = if norm_eps.is_some() { (vec![norm[0]; 2], vec![norm[1]; 2]) } else { (vec![], vec![]) };
+            let dense = DenseWeights { weight: vec![1.0, 0.0, 2.0, 0.0, -1.0, 0.0], bias: vec![0.5, 0.0], norm_weight, norm_bias };
+            Head::with_dense(spec, Some(dense), vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0], vec![0.0; 3], "heads[0]").unwrap()
+        };
+        // Before the function [1 - 2 + 0.5, -1].
+        let x = [1.0, 1.0, -1.0];
+        let near = |head: Head, expected: [f32; 2]| {
+            let z = head.logits(&x).unwrap();
+            assert!(z.iter().zip(&expected).all(|(z, e)| (z - e).abs() < 1e-6), "{z:?}, not {expected:?}");
+            assert_eq!(head.highest(), [1.0; 3], "nothing is known of what comes out of it");
+            assert!(!head.reads_features());
+        };
+        near(with(DenseActivation::Tanh, None, [0.0; 2]), [-0.462_117_2, -0.761_594_2]);
+        near(with(DenseActivation::Relu, None, [0.0; 2]), [0.0, 0.0]);
+        near(with(DenseActivation::Gelu, None, [0.0; 2]), [-0.154_268_8, -0.158_655_3]);
+        // Of two values the larger is 1 after the norm, the smaller -1, but for eps; then twice as much, and 3 more.
+        near(with(DenseActivation::Tanh, Some(1e-12), [2.0, 3.0]), [5.0, 1.0]);
+        let names: Vec<String> = with(DenseActivation::Tanh, Some(1e-12), [2.0, 3.0]).tensors().into_iter().map(|t| t.0).collect();
+        assert_eq!(names, ["weight", "bias", "dense.weight", "dense.bias", "norm.weight", "norm.bias"].map(|n| format!("intent.{n}")));
     }
 
     #[test]
@@ -623,6 +775,10 @@ pub(crate) mod tests {
     #[test]
     fn a_broken_head_names_key_found_and_expected() {
         type Break = fn(&mut HeadSpec);
+        let dense = Some(DenseSpec { activation: DenseActivation::Tanh, norm_eps: Some(1.0) });
+        let mut faults = Vec::new();
+        check(&HeadSpec { dense, ..spec() }, "heads[0]", &mut faults);
+        assert_eq!(faults[0].to_string(), "heads.json: heads[0].dense.norm_eps: found 1, expected a number above 0 and at most 0.1");
         let cases: [(Break, &str); 9] = [
             (|s| s.labels.truncate(1), "heads[0].labels: found 1 labels, expected 2 to 10000"),
             (|s| s.labels[1] = "a".into(), r#"heads[0].labels: found "a" twice, expected each label once"#),

@@ -171,7 +171,7 @@ fn assemble(
 }
 
 fn check_sizes(heads: &HeadsFile, config: &config::TrunkConfig, tokenizer: &Tokenizer) -> Result<(), Vec<Fault>> {
-    let (least, most) = (tokenizer.specials_per_window() + 1, config.max_position_embeddings);
+    let (least, most) = (tokenizer.specials_per_window() + 1, config.max_seq_len());
     let mut faults: Vec<Fault> = heads.language.iter().flat_map(|guard| guard.check()).collect();
     faults.extend(heads.examples.iter().flat_map(|examples| examples.check()));
     if !(least..=most).contains(&heads.max_seq_len) {

@@ -8,8 +8,10 @@
 
 mod wordpiece;
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use serde::Deserialize;
 use tokenizers::Tokenizer as HfTokenizer;
 
 use self::wordpiece::WordPiece;
@@ -23,6 +25,9 @@ pub const FILE: &str = "tokenizer.json";
 /// Bytes of a text that are tokenised. Eight windows of 254 tokens hold about 9 kB of English; seven times that leaves room for long words.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
+/// What few vocabularies have: a snowman, a hieroglyph, and a letter of nobody.
+const UNKNOWN: &str = "\u{2603} \u{13254} \u{e123}";
+
 /// Text to ids by the tokenizer that the model was trained with.
 pub struct Tokenizer {
     /// The faster way, where the file allows it.
@@ -33,6 +38,9 @@ pub struct Tokenizer {
     file: Vec<u8>,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
+    /// Special tokens, which no text may spell.
+    reserved: HashSet<u32>,
+    unknown: Option<u32>,
 }
 
 /// The tokens of one text, special ones not included; the three parts have one entry a token, `bytes_unread` counts the rest of the text.
@@ -60,19 +68,23 @@ impl Tokenizer {
             return Err(fault("padding", "a setting".into(), "null: Baton pads batches itself"));
         }
         let largest = inner.get_vocab(true).values().copied().max().unwrap_or(0) as usize;
-        if largest >= vocab_size || inner.get_vocab_size(true) != vocab_size {
+        // Trunks may have rows for more, up to a round number.
+        if largest >= vocab_size {
             let found = format!("{} entries, largest id {largest}", inner.get_vocab_size(true));
-            return Err(fault("model.vocab", found, &format!("{vocab_size} entries, as vocab_size of config.json says")));
+            return Err(fault("model.vocab", found, &format!("{vocab_size} entries at most, as vocab_size of config.json says")));
         }
-        // A word the vocabulary lacks must become the unknown token: without one, encoding fails, and `encode` relies on it not failing.
-        inner.encode("\u{2603}", false).map_err(|error| fault("model.unk_token", error.to_string(), "a token for unknown words"))?;
+        // What the vocabulary lacks must become the unknown token, or bytes: without either, encoding fails, and `encode` relies on it not failing.
+        inner.encode(UNKNOWN, false).map_err(|error| fault("model.unk_token", error.to_string(), "a token for unknown words"))?;
         let (prefix, suffix) = special_tokens(&inner).map_err(|found| fault("post_processor", found, "special tokens round a text"))?;
+        let unknown = unknown_token(bytes, &inner);
+        let added = inner.get_added_tokens_decoder().into_iter();
+        let reserved = added.filter(|(id, token)| token.special && Some(*id) != unknown).map(|(id, _)| id).collect();
         let word_piece = WordPiece::read(bytes);
         let (by_crate, file) = match &word_piece {
             Some(_) => (OnceLock::new(), bytes.to_vec()),
             None => (OnceLock::from(inner), Vec::new()),
         };
-        Ok(Self { word_piece, by_crate, file, prefix, suffix })
+        Ok(Self { word_piece, by_crate, file, prefix, suffix, reserved, unknown })
     }
 
     /// Special tokens that every window carries.
@@ -96,14 +108,33 @@ impl Tokenizer {
     /// The same by the `tokenizers` crate, whatever the file: what our own word pieces are held against. The whole text is read.
     pub fn encode_by_crate(&self, text: &str) -> Tokens {
         let made = || of_crate(&self.file).expect("it was made of the same bytes when the model was loaded");
-        let encoding =
-            self.by_crate.get_or_init(made).encode(text, false).expect("a word-piece vocabulary with an unknown token encodes any text");
-        Tokens {
+        let by_crate = self.by_crate.get_or_init(made);
+        let encoding = by_crate.encode(text, false).expect("a vocabulary with an unknown token, or with all bytes, encodes any text");
+        let mut tokens = Tokens {
             ids: encoding.get_ids().to_vec(),
             spans: encoding.get_offsets().iter().map(|(start, end)| Span { start: *start, end: *end }).collect(),
             words: encoding.get_word_ids().iter().map(|word| word.unwrap_or(0)).collect(),
             bytes_unread: 0,
+        };
+        self.replace_reserved(&mut tokens);
+        tokens
+    }
+
+    /// Vocabularies of sentence pieces hold the special tokens among the pieces, with a score that makes them the first choice: there a text that spells one gets
+    /// the unknown token in its place, or nothing where there is none.
+    fn replace_reserved(&self, tokens: &mut Tokens) {
+        if !tokens.ids.iter().any(|id| self.reserved.contains(id)) {
+            return;
         }
+        let kept: Vec<usize> =
+            (0..tokens.ids.len()).filter(|at| self.unknown.is_some() || !self.reserved.contains(&tokens.ids[*at])).collect();
+        let id = |at: &usize| Some(tokens.ids[*at]).filter(|id| !self.reserved.contains(id)).or(self.unknown);
+        *tokens = Tokens {
+            ids: kept.iter().filter_map(id).collect(),
+            spans: kept.iter().map(|at| tokens.spans[*at]).collect(),
+            words: kept.iter().map(|at| tokens.words[*at]).collect(),
+            bytes_unread: tokens.bytes_unread,
+        };
     }
 
     /// Ids of one window: the special tokens round a run of content tokens.
@@ -117,6 +148,21 @@ fn of_crate(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
     let mut made = HfTokenizer::from_bytes(bytes)?;
     made.set_encode_special_tokens(true);
     Ok(made)
+}
+
+/// The id that stands for what the vocabulary lacks: sentence pieces name it by number, others by its text.
+fn unknown_token(bytes: &[u8], inner: &HfTokenizer) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        unk_id: Option<u32>,
+        unk_token: Option<String>,
+    }
+    let file: File = serde_json::from_slice(bytes).ok()?;
+    file.model.unk_id.or_else(|| inner.token_to_id(&file.model.unk_token?))
 }
 
 /// The special tokens before and after a text, found by encoding one with and without them.

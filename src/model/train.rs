@@ -204,6 +204,7 @@ pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress:
         pooling: Pooling::Mean,
         normalize: true,
         layer: options.layer,
+        dense: None,
         labels: targets.labels.clone(),
         priors: targets.counts().into_iter().map(|count| count as f32 / rows).collect(),
         decision: if options.balanced { Decision::PriorRatio } else { Decision::Probability },

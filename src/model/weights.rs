@@ -1,22 +1,25 @@
 //! `*.safetensors` → named tensors of `f32`.
 //!
-//! In: the bytes of a file whose tensors are `F32`, `F16` or `I8` with a companion `NAME_scale` (one `f32` a row). Out: row-major `f32` values,
+//! In: the bytes of a file whose tensors are `F32`, `F16`, `BF16` or `I8` with a companion `NAME_scale` (one `f32` a row). Out: row-major `f32` values,
 //! dequantised, checked to be finite. Faults name the tensor, what was found and what was expected.
 //! The whole file is read; nothing is mapped, so a file that shrinks under us cannot end the process.
 
 use std::collections::BTreeMap;
 
-use half::f16;
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::fault::Fault;
 
-/// Prefix of all names where the reference library stored a classifier with its trunk.
-const PREFIX: &str = "bert.";
+/// Prefixes of all names where the reference library stored a classifier with its trunk: one a family.
+const PREFIXES: &[&str] = &["bert.", "roberta.", "distilbert.", "deberta.", "model."];
+
+/// Names that layer norms had in the first checkpoints of BERT, and have now.
+const OLD_NAMES: &[(&str, &str)] = &[("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
 
 /// Tensors that reference checkpoints carry and that no result of ours depends on.
 fn is_ignored(name: &str) -> bool {
-    name == "embeddings.position_ids" || name.starts_with("pooler.")
+    matches!(name, "embeddings.position_ids" | "embeddings.token_type_ids") || name.starts_with("pooler.")
 }
 
 /// The tensors of one file, by name.
@@ -41,7 +44,7 @@ const INT8_MAX: f32 = 127.0;
 /// A matrix as its file holds it, row-major, checked to be finite.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Matrix {
-    /// Numbers, from `F32` or `F16`.
+    /// Numbers, from `F32`, `F16` or `BF16`.
     Float(Vec<f32>),
     /// Bytes with one scale a row.
     Int8 {
@@ -84,11 +87,17 @@ impl Matrix {
 }
 
 impl<'a> Weights<'a> {
-    /// Reads the header of a trunk: a prefix shared by all names (`bert.`) is taken off, and tensors that no trunk needs are left out.
+    /// Reads the header of a trunk: a prefix shared by all names (such as `bert.`) is taken off, old names are made new, and tensors that no trunk needs are left
+    /// out.
     pub fn read_trunk(file: &'a str, bytes: &'a [u8]) -> Result<Self, Vec<Fault>> {
         let mut weights = Self::read(file, bytes)?;
-        let shared = !weights.tensors.is_empty() && weights.tensors.keys().all(|name| name.starts_with(PREFIX));
-        let plain = |name: String| if shared { name[PREFIX.len()..].to_owned() } else { name };
+        let is_shared = |prefix: &&&str| !weights.tensors.is_empty() && weights.tensors.keys().all(|name| name.starts_with(**prefix));
+        let shared = PREFIXES.iter().find(is_shared).map_or(0, |prefix| prefix.len());
+        let plain = |name: String| {
+            let name = &name[shared..];
+            let renamed = OLD_NAMES.iter().find_map(|(old, new)| Some(format!("{}{new}", name.strip_suffix(old)?)));
+            renamed.unwrap_or_else(|| name.to_owned())
+        };
         let tensors = weights.tensors.into_iter().map(|(name, view)| (plain(name), view));
         weights.tensors = tensors.filter(|(name, _)| !is_ignored(name)).collect();
         Ok(weights)
@@ -100,6 +109,16 @@ impl<'a> Weights<'a> {
             .map_err(|error| vec![Fault::new(file, "", format!("{} bytes: {error}", bytes.len()), "a whole safetensors file")])?;
         let tensors = views.iter().map(|(name, view)| (name.to_owned(), view)).collect();
         Ok(Self { file, tensors, faults: Vec::new() })
+    }
+
+    /// The shape of a tensor that nobody took yet.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(TensorView::shape)
+    }
+
+    /// Forgets a tensor that a file may have and no result depends on.
+    pub fn leave_out(&mut self, name: &str) {
+        self.tensors.remove(name);
     }
 
     /// Takes a tensor that must have this shape. On a fault, notes it and gives an empty array; [`Weights::finish`] reports.
@@ -131,11 +150,12 @@ impl<'a> Weights<'a> {
         let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => floats(view.data()),
             Dtype::F16 => view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Dtype::BF16 => view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::I8 => {
                 let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
                 return Ok(Matrix::Int8 { values, scales: self.scales(name, shape)? });
             }
-            other => return Err(fault(format!("dtype {other:?}"), "dtype F32, F16 or I8".into())),
+            other => return Err(fault(format!("dtype {other:?}"), "dtype F32, F16, BF16 or I8".into())),
         };
         match values.iter().position(|v| !v.is_finite()) {
             Some(at) => Err(fault(format!("{} at element {at}", values[at]), "finite numbers".into())),
@@ -203,8 +223,21 @@ mod tests {
         let scales = bytes(&[0.5, 0.25]);
         assert_eq!(take(&file(&[("a", Dtype::F32, &[2], &bytes(&[1.5, -2.0]))]), &[2]).unwrap().values, [1.5, -2.0]);
         assert_eq!(take(&file(&[("bert.a", Dtype::F16, &[2], &halves)]), &[2]).unwrap().values, [1.5, -2.0]);
+        let brains: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
+        assert_eq!(take(&file(&[("a", Dtype::BF16, &[2], &brains)]), &[2]).unwrap().values, [1.5, -2.0]);
         let int8 = file(&[("a", Dtype::I8, &[2, 2], &[4, 252, 8, 127]), ("a_scale", Dtype::F32, &[2], &scales)]);
         assert_eq!(take(&int8, &[2, 2]).unwrap().values, [2.0, -2.0, 2.0, 31.75]);
+    }
+
+    #[test]
+    fn names_of_old_and_of_whole_classifiers_are_known() {
+        let one = bytes(&[1.0]);
+        let names = ["roberta.x.LayerNorm.gamma", "roberta.embeddings.position_ids", "roberta.x.LayerNorm.beta"];
+        let data = file(&names.map(|name| (name, Dtype::F32, &[1][..], &one[..])));
+        let mut weights = Weights::read_trunk("w", &data).unwrap();
+        assert_eq!((weights.shape("x.LayerNorm.weight"), weights.shape("x.LayerNorm.gamma")), (Some(&[1][..]), None));
+        assert_eq!(weights.take("x.LayerNorm.weight", &[1]).values, weights.take("x.LayerNorm.bias", &[1]).values);
+        assert_eq!(weights.finish(), []);
     }
 
     #[test]
@@ -220,7 +253,7 @@ mod tests {
                 "w: a: found nothing, expected a tensor of shape [2]; w: b: found shape [1]",
             ),
             (file(&[("a", Dtype::F32, &[2], &bytes(&[1.0, f32::NAN]))]), &[2], "w: a: found NaN at element 1, expected finite numbers"),
-            (file(&[("a", Dtype::I64, &[1], &[0; 8])]), &[1], "w: a: found dtype I64, expected dtype F32, F16 or I8"),
+            (file(&[("a", Dtype::I64, &[1], &[0; 8])]), &[1], "w: a: found dtype I64, expected dtype F32, F16, BF16 or I8"),
             (file(&[("a", Dtype::I8, &[1, 2], &[0; 2])]), &[1, 2], "w: a_scale: found nothing"),
             (file(&[("a", Dtype::I8, &[2], &[0; 2])]), &[2], "I8 for matrices only"),
             (

@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod decisions;
 mod delivery;
+mod families;
 mod handoffs;
 #[cfg(feature = "hub")]
 mod hub;

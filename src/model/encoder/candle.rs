@@ -1,43 +1,58 @@
-//! The candle engine: a BERT-family encoder on candle tensors, in f32, on CPU, CUDA or Metal.
+//! The candle engine: encoders on candle tensors, in f32, on CPU, CUDA or Metal; the reference of all others, and the only engine of some families.
 //!
-//! In and out as [`super::Encoder`]. Inside, sequences are padded to the longest of the batch and the padding is masked with -inf before the
-//! softmax, so it weighs exactly 0; callers keep near lengths together. Shapes in the comments: b sequences, s tokens, h hidden, n heads,
-//! d = h / n.
-//! From "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et al. 2019), post-norm, as the reference library computes it; parity is
-//! checked at load and in `tests/it/parity.rs`.
+//! In and out as [`super::Encoder`]. Inside, sequences are padded to the longest of the batch, and the padding is masked before the softmax so that it weighs
+//! exactly 0; callers keep near lengths together. Shapes in the comments: b sequences, s tokens, h hidden, n heads, d = h / n.
+//! Each family's layers stand in a file of their own ([`bert`], [`deberta`], [`modernbert`]), as the reference library computes them; `tests/it/families.rs` holds
+//! them against it, and parity is checked at every load.
+
+mod bert;
+mod deberta;
+mod modernbert;
 
 pub use candle_core::Device;
 use candle_core::Tensor;
 use candle_nn::ops;
 
+use self::bert::Bert;
+use self::deberta::Deberta;
+use self::modernbert::ModernBert;
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
-use crate::model::config::{Activation, TrunkConfig};
+use crate::model::config::{Activation, Family, TrunkConfig};
+
+/// What is added to the score of a token that must not be seen: its weight is exactly 0 beside any other. Two of them add up to a finite number, so that a
+/// row of padding that sees nothing stays finite too, and does not spoil others by a product of 0 with it.
+const MASKED: f32 = -1e30;
 
 /// A trunk on one device.
 pub struct CandleEncoder {
     config: TrunkConfig,
     device: Device,
-    word_embeddings: Tensor,
-    /// Position and token-type rows, already added.
-    position_embeddings: Tensor,
-    embedding_norm: CandleNorm,
-    layers: Vec<Layer>,
+    trunk: Trunk,
 }
 
-struct Layer {
-    /// Queries, keys and values in one product: `[h, 3h]`.
-    qkv: CandleLinear,
-    attention_output: CandleLinear,
-    attention_norm: CandleNorm,
-    intermediate: CandleLinear,
-    output: CandleLinear,
-    output_norm: CandleNorm,
+/// By family.
+enum Trunk {
+    Bert(Bert),
+    Deberta(Deberta),
+    ModernBert(ModernBert),
+}
+
+/// Sequences as one block.
+struct Batch {
+    /// Sequences.
+    b: usize,
+    /// Tokens of the longest.
+    s: usize,
+    /// `(b·s)`, filled up with the padding's.
+    ids: Tensor,
+    /// `(b, s)`: 0 for a token, [`MASKED`] for padding; none where all lengths are equal.
+    padding: Option<Tensor>,
 }
 
 /// `x [m, inputs] · weight [inputs, outputs] + bias`.
 struct CandleLinear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 struct CandleNorm {
@@ -80,54 +95,43 @@ pub fn open_device(choice: DeviceChoice) -> Result<Device, String> {
 impl CandleEncoder {
     /// Moves the weights to the device.
     pub fn new(config: &TrunkConfig, weights: TrunkWeights, device: &Device) -> Result<Self, EncodeError> {
-        Self::build(config, weights, device).map_err(device_error)
-    }
-
-    fn build(config: &TrunkConfig, weights: TrunkWeights, device: &Device) -> candle_core::Result<Self> {
-        let h = config.hidden_size;
-        let eps = config.layer_norm_eps as f32;
-        let token_type = Tensor::from_vec(weights.token_type_embedding, (1, h), device)?;
-        let positions = Tensor::from_vec(weights.position_embeddings, (config.max_position_embeddings, h), device)?;
-        Ok(Self {
-            word_embeddings: Tensor::from_vec(weights.word_embeddings.into_f32(h), (config.vocab_size, h), device)?,
-            position_embeddings: positions.broadcast_add(&token_type)?,
-            embedding_norm: CandleNorm::new(weights.embedding_norm, eps, device)?,
-            layers: weights.layers.into_iter().map(|layer| Layer::new(layer, eps, device)).collect::<candle_core::Result<_>>()?,
-            config: config.clone(),
-            device: device.clone(),
-        })
+        let trunk = match weights {
+            TrunkWeights::Bert(weights) => Bert::new(config, weights, device).map(Trunk::Bert),
+            TrunkWeights::Deberta(weights) => {
+                let Family::DebertaV2(family) = &config.family else { unreachable!("the weights are those of the configuration") };
+                Deberta::new(config, family, weights, device).map(Trunk::Deberta)
+            }
+            TrunkWeights::ModernBert(weights) => {
+                let Family::ModernBert(family) = &config.family else { unreachable!("the weights are those of the configuration") };
+                ModernBert::new(config, family, weights, device).map(Trunk::ModernBert)
+            }
+        };
+        Ok(Self { config: config.clone(), device: device.clone(), trunk: trunk.map_err(device_error)? })
     }
 
     /// States after each of the given layers, each `(b·s, h)`.
     fn forward(&self, sequences: &[&[u32]], s: usize, layers: &[usize]) -> candle_core::Result<Vec<Tensor>> {
-        let b = sequences.len();
-        let ids: Vec<u32> = sequences
-            .iter()
-            .flat_map(|ids| ids.iter().copied().chain(std::iter::repeat_n(self.config.pad_token_id, s - ids.len())))
-            .collect();
-        let ids = Tensor::from_vec(ids, b * s, &self.device)?;
-        let words = self.word_embeddings.index_select(&ids, 0)?.reshape((b, s, self.config.hidden_size))?;
-        let x = words.broadcast_add(&self.position_embeddings.narrow(0, 0, s)?)?;
-        let mut x = self.embedding_norm.forward(&x.reshape((b * s, self.config.hidden_size))?)?; // (b·s, h)
-        let mask = self.mask(sequences, s)?;
-        let mut states = Vec::with_capacity(layers.len());
-        for (number, layer) in (1..).zip(&self.layers) {
-            x = layer.forward(&x, mask.as_ref(), (b, s), &self.config)?;
-            if layers.contains(&number) {
-                states.push(x.clone());
-            }
+        let batch = Batch::new(sequences, s, self.config.pad_token_id, &self.device)?;
+        match &self.trunk {
+            Trunk::Bert(trunk) => trunk.forward(&batch, layers),
+            Trunk::Deberta(trunk) => trunk.forward(&batch, layers),
+            Trunk::ModernBert(trunk) => trunk.forward(&batch, layers),
         }
-        Ok(states)
     }
 
-    /// `(b, 1, 1, s)`: 0 for a token, -inf for padding; none where all lengths are equal.
-    fn mask(&self, sequences: &[&[u32]], s: usize) -> candle_core::Result<Option<Tensor>> {
-        if sequences.iter().all(|ids| ids.len() == s) {
-            return Ok(None);
+    /// `(b·s, h)` on the device → the states of each sequence here, without padding.
+    fn unpad(&self, states: &Tensor, sequences: &[&[u32]], s: usize) -> Result<HiddenStates, EncodeError> {
+        let h = self.config.hidden_size;
+        let padded = states.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(device_error)?;
+        let mut states = HiddenStates::with_capacity(h, sequences.iter().map(|ids| ids.len()).sum());
+        for (row, ids) in padded.chunks_exact(s * h).zip(sequences) {
+            let row = &row[..ids.len() * h];
+            if row.iter().any(|v| !v.is_finite()) {
+                return Err(EncodeError::NotFinite);
+            }
+            states.push(row);
         }
-        let mask: Vec<f32> =
-            sequences.iter().flat_map(|ids| (0..s).map(|at| if at < ids.len() { 0.0 } else { f32::NEG_INFINITY })).collect();
-        Tensor::from_vec(mask, (sequences.len(), 1, 1, s), &self.device).map(Some)
+        Ok(states)
     }
 }
 
@@ -162,82 +166,111 @@ impl Encoder for CandleEncoder {
     }
 }
 
-impl CandleEncoder {
-    /// `(b·s, h)` on the device → the states of each sequence here, without padding.
-    fn unpad(&self, states: &Tensor, sequences: &[&[u32]], s: usize) -> Result<HiddenStates, EncodeError> {
-        let h = self.config.hidden_size;
-        let padded = states.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(device_error)?;
-        let mut states = HiddenStates::with_capacity(h, sequences.iter().map(|ids| ids.len()).sum());
-        for (row, ids) in padded.chunks_exact(s * h).zip(sequences) {
-            let row = &row[..ids.len() * h];
-            if row.iter().any(|v| !v.is_finite()) {
-                return Err(EncodeError::NotFinite);
-            }
-            states.push(row);
-        }
-        Ok(states)
-    }
-}
-
-impl Layer {
-    fn new(weights: LayerWeights, eps: f32, device: &Device) -> candle_core::Result<Self> {
+impl Batch {
+    fn new(sequences: &[&[u32]], s: usize, pad_token_id: u32, device: &Device) -> candle_core::Result<Self> {
+        let b = sequences.len();
+        let ids = sequences.iter().flat_map(|ids| ids.iter().copied().chain(std::iter::repeat_n(pad_token_id, s - ids.len())));
+        let mask = || sequences.iter().flat_map(|ids| (0..s).map(|at| if at < ids.len() { 0.0 } else { MASKED }));
+        let is_padded = sequences.iter().any(|ids| ids.len() < s);
         Ok(Self {
-            qkv: CandleLinear::new(vec![weights.query, weights.key, weights.value], device)?,
-            attention_output: CandleLinear::new(vec![weights.attention_output], device)?,
-            attention_norm: CandleNorm::new(weights.attention_norm, eps, device)?,
-            intermediate: CandleLinear::new(vec![weights.intermediate], device)?,
-            output: CandleLinear::new(vec![weights.output], device)?,
-            output_norm: CandleNorm::new(weights.output_norm, eps, device)?,
+            b,
+            s,
+            ids: Tensor::from_vec(ids.collect(), b * s, device)?,
+            padding: if is_padded { Some(Tensor::from_vec(mask().collect(), (b, s), device)?) } else { None },
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, (b, s): (usize, usize), config: &TrunkConfig) -> candle_core::Result<Tensor> {
-        let (n, d) = (config.num_attention_heads, config.head_size());
-        let qkv = self.qkv.forward(x)?.reshape((b, s, 3, n, d))?.permute((2, 0, 3, 1, 4))?; // (3, b, n, s, d)
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.get(part).and_then(|t| t.contiguous()));
-        let scale = 1.0 / (d as f64).sqrt();
-        let mut scores = (q?.matmul(&k?.t()?)? * scale)?; // (b, n, s, s)
-        if let Some(mask) = mask {
-            scores = scores.broadcast_add(mask)?;
-        }
-        let weights = ops::softmax_last_dim(&scores)?;
-        let context = weights.matmul(&v?)?.transpose(1, 2)?.reshape((b * s, n * d))?; // (b·s, h)
-        let x = self.attention_norm.forward(&(self.attention_output.forward(&context)? + x)?)?;
-        let inner = match config.hidden_act {
-            Activation::GeluErf => self.intermediate.forward(&x)?.gelu_erf()?,
-            Activation::Relu => self.intermediate.forward(&x)?.relu()?,
+    /// Queries, keys and values, each `(b, n, s, d)`, of a product `(b·s, 3h)`.
+    fn heads(&self, qkv: &Tensor, n: usize) -> candle_core::Result<[Tensor; 3]> {
+        let d = qkv.dim(1)? / 3 / n;
+        let qkv = qkv.reshape((self.b, self.s, 3, n, d))?.permute((2, 0, 3, 1, 4))?; // (3, b, n, s, d)
+        let part = |part: usize| qkv.get(part).and_then(|heads| heads.contiguous());
+        Ok([part(0)?, part(1)?, part(2)?])
+    }
+
+    /// What the heads `(b, n, s, d)` see by scores `(b, n, s, s)`, padding left out: `(b·s, h)`.
+    fn attend(&self, scores: Tensor, values: &Tensor) -> candle_core::Result<Tensor> {
+        let (b, n, s, d) = values.dims4()?;
+        let scores = match &self.padding {
+            Some(padding) => scores.broadcast_add(&padding.reshape((b, 1, 1, s))?)?,
+            None => scores,
         };
+        ops::softmax_last_dim(&scores)?.matmul(values)?.transpose(1, 2)?.reshape((b * s, n * d))
+    }
+}
+
+/// A layer of BERT after its attention, which DeBERTa shares.
+struct AfterAttention {
+    attention_output: CandleLinear,
+    attention_norm: CandleNorm,
+    intermediate: CandleLinear,
+    activation: Activation,
+    output: CandleLinear,
+    output_norm: CandleNorm,
+}
+
+impl AfterAttention {
+    /// Queries, keys and values in one product, `[h, 3h]`, and the rest.
+    fn new(config: &TrunkConfig, weights: LayerWeights, device: &Device) -> candle_core::Result<(CandleLinear, Self)> {
+        let eps = config.layer_norm_eps;
+        let qkv = CandleLinear::new([weights.query, weights.key, weights.value], device)?;
+        let rest = Self {
+            attention_output: CandleLinear::new([weights.attention_output], device)?,
+            attention_norm: CandleNorm::new(weights.attention_norm, eps, device)?,
+            intermediate: CandleLinear::new([weights.intermediate], device)?,
+            activation: config.hidden_act,
+            output: CandleLinear::new([weights.output], device)?,
+            output_norm: CandleNorm::new(weights.output_norm, eps, device)?,
+        };
+        Ok((qkv, rest))
+    }
+
+    /// States before attention and what it saw, each `(b·s, h)` → states after the layer.
+    fn forward(&self, x: &Tensor, context: &Tensor) -> candle_core::Result<Tensor> {
+        let x = self.attention_norm.forward(&(self.attention_output.forward(context)? + x)?)?;
+        let inner = activate(self.activation, &self.intermediate.forward(&x)?)?;
         self.output_norm.forward(&(self.output.forward(&inner)? + &x)?)
     }
 }
 
 impl CandleLinear {
     /// Several that read the same inputs, as one, in their order.
-    fn new(parts: Vec<super::Linear>, device: &Device) -> candle_core::Result<Self> {
-        let (mut weight, mut bias, mut inputs) = (Vec::new(), Vec::new(), 0);
+    fn new(parts: impl IntoIterator<Item = super::Linear>, device: &Device) -> candle_core::Result<Self> {
+        let (mut weight, mut bias, mut inputs, mut outputs) = (Vec::new(), Vec::new(), 0, 0);
         for linear in parts {
             inputs = linear.inputs;
+            outputs += linear.outputs;
             weight.extend(linear.weight.into_f32(inputs));
             bias.extend(linear.bias);
         }
-        let weight = Tensor::from_vec(weight, (bias.len(), inputs), device)?.t()?.contiguous()?;
-        let outputs = bias.len();
-        Ok(Self { weight, bias: Tensor::from_vec(bias, outputs, device)? })
+        let weight = Tensor::from_vec(weight, (outputs, inputs), device)?.t()?.contiguous()?;
+        Ok(Self { weight, bias: if bias.is_empty() { None } else { Some(Tensor::from_vec(bias, outputs, device)?) } })
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        x.matmul(&self.weight)?.broadcast_add(&self.bias)
+        let y = x.matmul(&self.weight)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
     }
 }
 
 impl CandleNorm {
-    fn new(norm: Norm, eps: f32, device: &Device) -> candle_core::Result<Self> {
+    fn new(norm: Norm, eps: f64, device: &Device) -> candle_core::Result<Self> {
         let size = norm.weight.len();
-        Ok(Self { weight: Tensor::from_vec(norm.weight, size, device)?, bias: Tensor::from_vec(norm.bias, size, device)?, eps })
+        Ok(Self { weight: Tensor::from_vec(norm.weight, size, device)?, bias: Tensor::from_vec(norm.bias, size, device)?, eps: eps as f32 })
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}
+
+fn activate(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::GeluErf => x.gelu_erf(),
+        Activation::Relu => x.relu(),
     }
 }
 

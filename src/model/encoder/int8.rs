@@ -1,4 +1,4 @@
-//! The int8 engine: a BERT-family encoder on a CPU, products in bytes, everything else in `f32`.
+//! The int8 engine: BERT, RoBERTa, XLM-R and DistilBERT on a CPU, products in bytes, everything else in `f32`.
 //!
 //! In and out as [`Encoder`]. Weights are signed bytes with one scale an output channel, activations bytes with one scale a token: one scale for a whole
 //! tensor ruins small models (onnxruntime issue 9599), and so does the one large channel that layer norms leave, which is kept apart ([`rows::Range`]). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
@@ -39,7 +39,7 @@ use self::matrix::{Aligned, PackedMatrix};
 pub use self::measure::{Peak, ProductBench, StepBench};
 use self::rows::{Activations, AddNorm, Attention, Embed, Largest, Range, Steps, Then, ToBytes};
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
-use crate::model::config::{Activation, TrunkConfig};
+use crate::model::config::{Activation, Family, TrunkConfig};
 
 /// Tokens of one pass; longer calls are cut between sequences. Buffers of 256 tokens at a width of 384 are 4 MB and stay in the second cache mostly (our choice,
 /// measured by `benches/encoder.rs`).
@@ -57,7 +57,7 @@ pub struct Int8Encoder {
     words: Vec<i8>,
     /// `[vocab_size]`
     word_scales: Vec<f32>,
-    /// `[max_position_embeddings, hidden_size]`: positions with the token type added.
+    /// `[max_seq_len, hidden_size]`: positions with the token type added.
     positions: Vec<f32>,
     embedding_norm: Norm,
     layers: Vec<Layer>,
@@ -91,6 +91,10 @@ struct Buffers {
 
 /// Why a trunk cannot run on this engine, if it cannot; the candle engine takes it then.
 pub fn unsupported(config: &TrunkConfig) -> Option<String> {
+    match config.family {
+        Family::Bert | Family::Roberta | Family::DistilBert => {}
+        Family::DebertaV2(_) | Family::ModernBert(_) => return Some(format!("it has the layers of {}", config.family.name())),
+    }
     let widths = [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)];
     widths
         .into_iter()
@@ -110,6 +114,7 @@ impl Int8Encoder {
     /// The same for a given kernel, which must be available.
     pub fn with_kernel(config: &TrunkConfig, weights: TrunkWeights, kind: KernelKind) -> Self {
         assert_eq!(unsupported(config), None, "the caller asks first");
+        let TrunkWeights::Bert(weights) = weights else { unreachable!("the weights are those of the configuration") };
         let h = config.hidden_size;
         let (words, word_scales) = weights.word_embeddings.into_int8(h);
         let mut positions = weights.position_embeddings;
@@ -475,7 +480,7 @@ impl<'a> Pass<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::encoder::Linear;
+    use crate::model::encoder::{BertWeights, Linear};
     use crate::model::weights::Matrix;
     use crate::random::Random;
 
@@ -547,7 +552,7 @@ mod tests {
         let (h, inner) = (config.hidden_size, config.intermediate_size);
         let norm =
             |random: &mut Random| Norm { weight: numbers(random, h).iter().map(|w| 1.0 + 0.3 * w).collect(), bias: numbers(random, h) };
-        TrunkWeights {
+        TrunkWeights::Bert(BertWeights {
             word_embeddings: Matrix::Float(numbers(random, config.vocab_size * h)),
             position_embeddings: numbers(random, config.max_position_embeddings * h),
             token_type_embedding: numbers(random, h),
@@ -564,12 +569,12 @@ mod tests {
                     output_norm: norm(random),
                 })
                 .collect(),
-        }
+        })
     }
 
     fn config(hidden_size: usize, heads: usize, inner: usize, hidden_act: Activation) -> TrunkConfig {
         TrunkConfig {
-            family: crate::model::config::Family::Bert,
+            family: Family::Bert,
             vocab_size: 50,
             hidden_size,
             num_hidden_layers: 2,
