@@ -220,6 +220,9 @@ pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress:
     Ok(Fitted { spec, weight, bias, inverse_l2, held_out_log_loss: losses })
 }
 
+/// Which rows judge which when a head is calibrated anew.
+const HALVES_SEED: u64 = 1;
+
 /// A calibration of a head that is there, on rows that it was not fitted on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recalibrated {
@@ -247,14 +250,16 @@ pub fn recalibrate(spec: &HeadSpec, logits: &[f32], targets: &Targets) -> Result
     let label_of = spec.label_of_rows();
     let width = label_of.len();
     let as_it_was = calibrate::Calibration { temperature: vec![1.0], bias: vec![0.0; width], log_loss: 0.0 };
-    let half = |parity: usize| -> (Vec<f32>, Targets) {
-        let of_half = (0..targets.rows.len()).filter(|row| row % 2 == parity);
-        let rows = of_half.clone().map(|row| targets.rows[row].clone()).collect();
-        let logits = of_half.flat_map(|row| logits[row * width..(row + 1) * width].iter().copied()).collect();
-        (logits, Targets { rows, ..targets.clone() })
+    // Files are ordered by label or by day: halves are dealt out by chance.
+    let mut order: Vec<usize> = (0..targets.rows.len()).collect();
+    Random::new(HALVES_SEED).shuffle(&mut order);
+    let part = |rows: &[usize]| -> (Vec<f32>, Targets) {
+        let logits = rows.iter().flat_map(|row| logits[row * width..(row + 1) * width].iter().copied()).collect();
+        (logits, Targets { rows: rows.iter().map(|row| targets.rows[*row].clone()).collect(), ..targets.clone() })
     };
+    let (first, second) = order.split_at(order.len() / 2);
     let mut log_loss_after = 0.0;
-    for (fitted, held_out) in [(0, 1), (1, 0)].map(|(a, b)| (half(a), half(b))) {
+    for (fitted, held_out) in [(first, second), (second, first)].map(|(a, b)| (part(a), part(b))) {
         let calibration = calibrate::fit_rows(&fitted.0, &fitted.1, &label_of);
         let share = held_out.1.rows.len() as f64 / targets.rows.len() as f64;
         log_loss_after += share * calibrate::log_loss(&held_out.0, &held_out.1, &label_of, &calibration);

@@ -275,7 +275,8 @@ fn sizes_that_multiply_beyond_all_memory() {
                     config["id2label"] =
                         (0..10_000).map(|n| (n.to_string(), json!(format!("l{n}")))).collect::<serde_json::Map<_, _>>().into();
                     config["label2id"] = json!({});
-                })
+                });
+                p.write(LABELS, "head = \"own\"\n");
             },
             "expected 10000 rows, one a label of id2label",
         ),
