@@ -73,7 +73,7 @@ enum Command {
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
     Eval(eval::EvalArguments),
-    /// Work with model packages: quantize, pull.
+    /// Work with models: check, import, quantize, pull.
     Models(models::ModelsArguments),
 }
 
@@ -92,6 +92,9 @@ pub struct ModelArguments {
     /// Folder of a model package [default: BATON_MODEL, else models/baton-en].
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// TOML file that says what the labels of a model in the Hugging Face layout mean [default: baton.toml in its folder].
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
     /// Where the model computes.
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceName,
@@ -212,7 +215,7 @@ pub fn load_model(arguments: &ModelArguments, places: &Places) -> Result<Scorer>
     let watch = Stopwatch::start();
     let folder = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
     let device = open_device(arguments.device.into()).map_err(|error| anyhow!(error))?;
-    let scorer = load::load_on(&folder, &device, arguments.engine.into())?;
+    let scorer = load::load_labelled(&folder, arguments.labels.as_deref(), &device, arguments.engine.into())?;
     let name = format!("{} {}", scorer.file().name, scorer.file().version);
     let engine = scorer.engine();
     events::emit(&Event::ModelLoaded { name: &name, digest: scorer.digest(), engine: &engine, elapsed: watch.elapsed() });

@@ -18,6 +18,7 @@ use crate::config::Places;
 use crate::model::encoder::EngineChoice;
 use crate::model::encoder::candle::{Device, open_device};
 use crate::model::examples::{self, ExampleIntent, ExamplesSpec};
+use crate::model::folder;
 use crate::model::head::{self, Head, HeadsFile, Input, Kind, Pooling, Reading};
 use crate::model::language::LanguageSpec;
 use crate::model::load::{self, PackageFiles, TRUNK_FILE};
@@ -95,6 +96,12 @@ pub fn run(arguments: &TrainArguments, places: &Places) -> Result<Outcome> {
     let in_place = arguments.out.canonicalize().ok().is_some_and(|out| base.canonicalize().ok() == Some(out));
     if !in_place && arguments.out.exists() {
         bail!("output folder {}: exists; name a new one, or the folder of --model", arguments.out.display());
+    }
+    if folder::is_in_layout(&base) {
+        bail!(
+            "model {}: found a folder in the Hugging Face layout, expected a package; baton models import makes one of it",
+            base.display()
+        );
     }
     let data = arguments.labelled.read(None)?;
     let scorer = load_model(&arguments.model, places)?;

@@ -25,6 +25,7 @@ const HARMLESS: &[&str] = &[
     "label2id",
     "num_labels",
     "_num_labels",
+    "_num_labels",
     "problem_type",
     "classifier_dropout",
     // The tensors state their own type.

@@ -28,12 +28,21 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.file.is_empty() {
-            write!(f, "{}: ", self.file)?;
+            write!(f, "{}: ", Plain(&self.file))?;
         }
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", Plain(&self.key))?;
         }
-        write!(f, "found {}, expected {}", self.found, self.expected)
+        write!(f, "found {}, expected {}", Plain(&self.found), Plain(&self.expected))
+    }
+}
+
+/// A text whose control characters are shown as escapes: names in a stranger's file do not write to a terminal.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
     }
 }
 
@@ -63,3 +72,14 @@ impl fmt::Display for PackageError {
 }
 
 impl std::error::Error for PackageError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let fault = Fault::new("a\u{1b}[2J", "b\n", "c\u{7f}", "d");
+        assert_eq!(fault.to_string(), r"a\u{1b}[2J: b\n: found c\u{7f}, expected d");
+    }
+}

@@ -123,6 +123,9 @@ pub struct HeadSpec {
     pub dense: Option<DenseSpec>,
     /// The labels, in the order of the weight rows.
     pub labels: Vec<String>,
+    /// Single-label: for each weight row the place of its label, where several rows count for one; their p add up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_labels: Option<Vec<usize>>,
     /// One, or one a label; above 0.
     pub temperature: Vec<f32>,
     /// One a label.
@@ -227,6 +230,16 @@ pub enum Input {
 }
 
 impl HeadSpec {
+    /// The place of the label that each weight row counts for.
+    pub fn label_of_rows(&self) -> Vec<usize> {
+        self.row_labels.clone().unwrap_or_else(|| (0..self.labels.len()).collect())
+    }
+
+    /// Number of weight rows.
+    fn rows(&self) -> usize {
+        self.row_labels.as_ref().map_or(self.labels.len(), Vec::len)
+    }
+
     /// Inputs of the head for a trunk of this width.
     pub fn inputs(&self, hidden_size: usize) -> usize {
         let vector = self.pooling.width(hidden_size);
@@ -268,7 +281,7 @@ pub struct Head {
     pub spec: HeadSpec,
     labels: Vec<Label>,
     dense: Option<DenseWeights>,
-    /// `[labels, inputs]`, row-major; behind a dense stage its width is the number of inputs.
+    /// `[rows, inputs]`, row-major, a row a label unless the spec says otherwise; behind a dense stage its width is the number of inputs.
     weight: Vec<f32>,
     bias: Vec<f32>,
     window_max: Vec<bool>,
@@ -317,12 +330,10 @@ impl Head {
 
     /// All its tensors: the names that `heads.safetensors` has for them, shapes and row-major values.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>, &[f32])> {
-        let labels = self.labels.len();
+        let rows = self.bias.len();
         let named = |part: &str| format!("{}.{part}", self.spec.name);
-        let mut tensors = vec![
-            (named("weight"), vec![labels, self.weight.len() / labels], self.weight.as_slice()),
-            (named("bias"), vec![labels], &self.bias),
-        ];
+        let mut tensors =
+            vec![(named("weight"), vec![rows, self.weight.len() / rows], self.weight.as_slice()), (named("bias"), vec![rows], &self.bias)];
         if let Some(dense) = &self.dense {
             let width = dense.bias.len();
             tensors.push((named("dense.weight"), vec![width, dense.weight.len() / width], &dense.weight));
@@ -335,7 +346,7 @@ impl Head {
         tensors
     }
 
-    /// Of the linear layer, `[labels, inputs]`, row-major, and `[labels]`.
+    /// Of the linear layer, `[rows, inputs]`, row-major, and `[rows]`; a row a label, unless the spec says otherwise.
     pub fn weights(&self) -> (&[f32], &[f32]) {
         (&self.weight, &self.bias)
     }
@@ -345,14 +356,15 @@ impl Head {
         self.out_of_scope
     }
 
-    /// Whether it is linear in what heads are fitted on: the mean of the message, of unit length.
+    /// Whether it is linear in what heads are fitted on, a row a label: the mean of the message, of unit length.
     pub fn reads_features(&self) -> bool {
-        self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize && self.dense.is_none()
+        let of_features = self.spec.input == Input::Message && self.spec.pooling == Pooling::Mean && self.spec.normalize;
+        of_features && self.dense.is_none() && self.spec.row_labels.is_none()
     }
 
     /// Raw logits z of one input vector.
     pub fn logits(&self, x: &[f32]) -> Result<Vec<f32>, NotFinite> {
-        let inputs = self.weight.len() / self.labels.len();
+        let inputs = self.weight.len() / self.bias.len();
         let behind;
         let x = match (&self.dense, self.spec.dense) {
             (Some(dense), Some(spec)) => {
@@ -381,9 +393,14 @@ impl Head {
     pub fn probabilities(&self, z: &[f32]) -> Vec<f32> {
         let temperature = |label: usize| self.spec.temperature[label % self.spec.temperature.len()];
         let u: Vec<f32> = z.iter().zip(&self.spec.bias).enumerate().map(|(label, (z, b))| z / temperature(label) + b).collect();
-        match self.spec.kind {
-            Kind::SingleLabel => softmax(&u),
-            Kind::MultiLabel => u.into_iter().map(sigmoid).collect(),
+        match (self.spec.kind, &self.spec.row_labels) {
+            (Kind::SingleLabel, None) => softmax(&u),
+            (Kind::SingleLabel, Some(places)) => {
+                let mut sums = vec![0.0; self.labels.len()];
+                places.iter().zip(softmax(&u)).for_each(|(place, p)| sums[*place] += p);
+                sums
+            }
+            (Kind::MultiLabel, _) => u.into_iter().map(sigmoid).collect(),
         }
     }
 
@@ -422,10 +439,10 @@ impl Head {
 
     /// The largest probability that any message can get from each label: what no threshold may lie above. Inputs are bounded by the unit length of the
     /// vectors, so a difference of two logits is at most the length of the difference of their weights (Cauchy–Schwarz); 1 where the head reads vectors of any
-    /// length, of which nothing is known here, or passes them through a dense stage.
+    /// length, of which nothing is known here, passes them through a dense stage, or adds several rows up.
     pub fn highest(&self) -> Vec<f32> {
         let labels = self.labels.len();
-        if !self.spec.normalize || self.dense.is_some() {
+        if !self.spec.normalize || self.dense.is_some() || self.spec.row_labels.is_some() {
             return vec![1.0; labels];
         }
         // Of `[x, y, |x - y|, x * y]` the parts are at most 1, 1, 2 and 1 long.
@@ -512,15 +529,28 @@ fn check(spec: &HeadSpec, at: &str, faults: &mut Vec<Fault>) {
     if let Some(twice) = spec.labels.iter().find(|label| !seen.insert(label.as_str())) {
         fault("labels", format!("{twice:?} twice"), "each label once".into());
     }
-    if spec.temperature.len() != 1 && spec.temperature.len() != labels {
-        fault("temperature", format!("{} values", spec.temperature.len()), format!("1 or {labels}"));
+    if let Some(places) = &spec.row_labels {
+        let once_or_more = places.len() <= LABELS_MAX && (0..labels).all(|place| places.contains(&place));
+        if spec.kind != Kind::SingleLabel || spec.scope.is_some() {
+            fault("row_labels", "a list".into(), "none in a head of several labels or with a scope".into());
+        } else if !once_or_more || places.iter().any(|place| *place >= labels) {
+            fault(
+                "row_labels",
+                format!("{} places", places.len()),
+                format!("each place from 0 to {} once or more, at most {LABELS_MAX}", labels - 1),
+            );
+        }
+    }
+    let rows = spec.rows();
+    if spec.temperature.len() != 1 && spec.temperature.len() != rows {
+        fault("temperature", format!("{} values", spec.temperature.len()), format!("1 or {rows}"));
     }
     if let Some(t) = spec.temperature.iter().find(|t| !(t.is_finite() && **t > 0.0)) {
         fault("temperature", t.to_string(), "numbers above 0".into());
     }
-    for (key, values) in [("bias", &spec.bias), ("priors", &spec.priors)] {
-        if values.len() != labels {
-            fault(key, format!("{} values", values.len()), format!("{labels}, one a label"));
+    for (key, values, count) in [("bias", &spec.bias, rows), ("priors", &spec.priors, labels)] {
+        if values.len() != count {
+            fault(key, format!("{} values", values.len()), format!("{count}, one a label"));
         } else if let Some(v) = values.iter().find(|v| !v.is_finite()) {
             fault(key, v.to_string(), "finite numbers".into());
         }
@@ -590,7 +620,7 @@ pub fn assemble(file: &HeadsFile, weights: &[u8], hidden_size: usize) -> Result<
     let mut heads = Vec::new();
     let mut faults = Vec::new();
     for (i, spec) in file.heads.iter().enumerate() {
-        let (rows, mut columns) = (spec.labels.len(), spec.inputs(hidden_size));
+        let (rows, mut columns) = (spec.rows(), spec.inputs(hidden_size));
         let dense = spec.dense.map(|dense| take_dense(&mut weights, &spec.name, dense, columns));
         if let Some(dense) = &dense {
             columns = dense.bias.len();
@@ -677,6 +707,7 @@ pub(crate) mod tests {
             layer: None,
             dense: None,
             labels: ["a", "b", "other"].map(String::from).to_vec(),
+            row_labels: None,
             temperature: vec![2.0],
             bias: vec![0.0; 3],
             priors: vec![0.5, 0.25, 0.25],
@@ -729,6 +760,36 @@ pub(crate) mod tests {
         near(with(DenseActivation::Tanh, Some(1e-12), [2.0, 3.0]), [5.0, 1.0]);
         let names: Vec<String> = with(DenseActivation::Tanh, Some(1e-12), [2.0, 3.0]).tensors().into_iter().map(|t| t.0).collect();
         assert_eq!(names, ["weight", "bias", "dense.weight", "dense.bias", "norm.weight", "norm.bias"].map(|n| format!("intent.{n}")));
+    }
+
+    #[test]
+    fn rows_of_one_label_add_up() {
+        let spec = HeadSpec {
+            labels: ["bad", "good"].map(String::from).to_vec(),
+            row_labels: Some(vec![0, 0, 1]),
+            temperature: vec![1.0],
+            priors: vec![0.5; 2],
+            window_max: vec![],
+            scope: None,
+            ..spec()
+        };
+        let head = head(spec.clone());
+        let z = head.logits(&[1.0, 1.0]).unwrap();
+        let (p, rows) = (head.probabilities(&z), softmax(&z));
+        assert_eq!((p.len(), p[0], p[1]), (2, rows[0] + rows[1], rows[2]));
+        assert_eq!(head.classification(&p, None).label().unwrap().0, "bad");
+        assert_eq!((head.highest(), spec.label_of_rows()), (vec![1.0; 2], vec![0, 0, 1]));
+        for (places, expected) in [
+            (vec![0, 0, 2], "row_labels: found 3 places, expected each place from 0 to 1 once or more"),
+            (vec![0, 0, 0], "row_labels: found 3 places"),
+        ] {
+            let mut faults = Vec::new();
+            check(&HeadSpec { row_labels: Some(places), ..spec.clone() }, "heads[0]", &mut faults);
+            assert!(faults[0].to_string().contains(expected), "{}", faults[0]);
+        }
+        let mut faults = Vec::new();
+        check(&HeadSpec { kind: Kind::MultiLabel, thresholds: vec![0.5; 2], ..spec }, "heads[0]", &mut faults);
+        assert!(faults[0].to_string().contains("row_labels: found a list, expected none"), "{}", faults[0]);
     }
 
     #[test]

@@ -103,6 +103,23 @@ pub fn parse(bytes: &[u8]) -> Result<ParityFile, Vec<Fault>> {
     Ok(file)
 }
 
+/// The answers of a scorer to texts, for a model whose heads read one turn; texts without a token are left out.
+pub fn answers(scorer: &Scorer, texts: &[&str], made_by: String) -> Result<ParityFile, ScoreError> {
+    let mut file = ParityFile { format: 1, made_by, texts: Vec::with_capacity(texts.len()), pairs: Vec::new() };
+    for text in texts {
+        let found = scorer.reference(text)?;
+        if !found.embedding.0.is_empty() {
+            file.texts.push(ParityText {
+                text: (*text).to_owned(),
+                input_ids: found.input_ids,
+                embedding: found.embedding.0,
+                probabilities: found.probabilities.into_iter().collect(),
+            });
+        }
+    }
+    Ok(file)
+}
+
 /// Scores every text and names each difference.
 pub fn check(scorer: &Scorer, file: &ParityFile) -> Result<Vec<Fault>, ScoreError> {
     let tolerance = tolerance(scorer.encoder.kind());

@@ -46,6 +46,8 @@ pub struct Scorer {
     pub(super) encoder: Box<dyn Encoder>,
     /// Where the CPU's faster engine was not taken.
     pub(super) why_not_int8: Option<String>,
+    /// Whether the model came without reference answers.
+    pub(super) without_reference: bool,
     pub(super) heads: Vec<Head>,
     pub(super) file: HeadsFile,
     pub(super) lexicon: Lexicon,
@@ -316,10 +318,21 @@ impl Scorer {
         &self.file
     }
 
-    /// Engine and device, such as `int8-avx512-vnni on cpu`; where candle computes on a CPU although nobody asked for it, why.
+    /// Engine and device, such as `int8-avx512-vnni on cpu`; where candle computes on a CPU although nobody asked for it, why; and whether the model came without
+    /// reference answers.
     pub fn engine(&self) -> String {
         let why = self.why_not_int8.as_ref().map_or_else(String::new, |why| format!(" (not int8: {why})"));
-        format!("{} on {}{why}", self.encoder.kind().as_str(), self.encoder.device())
+        let proof = match (self.without_reference, self.encoder.kind()) {
+            (false, _) => "",
+            (true, EngineKind::CandleF32) => " (no reference answers came with the model)",
+            (true, EngineKind::Int8(_)) => " (no reference answers came with the model: held against candle-f32 on built-in texts)",
+        };
+        format!("{} on {}{why}{proof}", self.encoder.kind().as_str(), self.encoder.device())
+    }
+
+    /// Which engine computes.
+    pub fn engine_kind(&self) -> EngineKind {
+        self.encoder.kind()
     }
 
     /// SHA-256 of everything the answers depend on, in hex.

@@ -6,6 +6,7 @@
 //!
 //! Only the first [`TEXT_BYTES_MAX`] bytes are read, so that any text costs bounded time; what was left out is reported.
 
+mod limits;
 mod wordpiece;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use tokenizers::Tokenizer as HfTokenizer;
 
+pub(super) use self::limits::{check as check_limits, check_table};
 use self::wordpiece::WordPiece;
 
 use super::fault::Fault;
@@ -60,6 +62,7 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and checks it against the trunk's vocabulary.
     pub fn read(bytes: &[u8], vocab_size: usize) -> Result<Self, Vec<Fault>> {
         let fault = |key: &str, found: String, expected: &str| vec![Fault::new(FILE, key, found, expected)];
+        check_limits(bytes)?;
         let inner = of_crate(bytes).map_err(|error| fault("", error.to_string(), "a Hugging Face tokenizer"))?;
         if inner.get_truncation().is_some() {
             return Err(fault("truncation", "a setting".into(), "null: Baton cuts long texts into windows itself"));

@@ -206,6 +206,7 @@ pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress:
         layer: options.layer,
         dense: None,
         labels: targets.labels.clone(),
+        row_labels: None,
         priors: targets.counts().into_iter().map(|count| count as f32 / rows).collect(),
         decision: if options.balanced { Decision::PriorRatio } else { Decision::Probability },
         thresholds: thresholds(targets, &held_out, &calibration),
@@ -217,6 +218,62 @@ pub fn fit(features: &Matrix, targets: &Targets, options: &FitOptions, progress:
     };
     let (weight, bias) = solution.rows_by_label();
     Ok(Fitted { spec, weight, bias, inverse_l2, held_out_log_loss: losses })
+}
+
+/// Which rows judge which when a head is calibrated anew.
+const HALVES_SEED: u64 = 1;
+
+/// A calibration of a head that is there, on rows that it was not fitted on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recalibrated {
+    /// One, or one a row of the head.
+    pub temperature: Vec<f32>,
+    /// One a row of the head.
+    pub bias: Vec<f32>,
+    /// Share of each label.
+    pub priors: Vec<f32>,
+    /// Multi-label: the thresholds with the largest F1.
+    pub thresholds: Vec<f32>,
+    /// Log loss of the rows as the head was, in nats a row.
+    pub log_loss_before: f64,
+    /// And calibrated, each half of the rows by a fit on the other.
+    pub log_loss_after: f64,
+}
+
+/// Fits temperature and biases of a head to its logits, `[rows of targets, rows of the head]`. The labels of `targets` stand in the order of the head's.
+pub fn recalibrate(spec: &HeadSpec, logits: &[f32], targets: &Targets) -> Result<Recalibrated, FitError> {
+    for (label, rows) in targets.labels.iter().zip(targets.counts()) {
+        if rows < LABEL_ROWS_MIN {
+            return Err(FitError::TooFewRows { label: label.clone(), rows });
+        }
+    }
+    let label_of = spec.label_of_rows();
+    let width = label_of.len();
+    let as_it_was = calibrate::Calibration { temperature: vec![1.0], bias: vec![0.0; width], log_loss: 0.0 };
+    // Files are ordered by label or by day: halves are dealt out by chance.
+    let mut order: Vec<usize> = (0..targets.rows.len()).collect();
+    Random::new(HALVES_SEED).shuffle(&mut order);
+    let part = |rows: &[usize]| -> (Vec<f32>, Targets) {
+        let logits = rows.iter().flat_map(|row| logits[row * width..(row + 1) * width].iter().copied()).collect();
+        (logits, Targets { rows: rows.iter().map(|row| targets.rows[*row].clone()).collect(), ..targets.clone() })
+    };
+    let (first, second) = order.split_at(order.len() / 2);
+    let mut log_loss_after = 0.0;
+    for (fitted, held_out) in [(first, second), (second, first)].map(|(a, b)| (part(a), part(b))) {
+        let calibration = calibrate::fit_rows(&fitted.0, &fitted.1, &label_of);
+        let share = held_out.1.rows.len() as f64 / targets.rows.len() as f64;
+        log_loss_after += share * calibrate::log_loss(&held_out.0, &held_out.1, &label_of, &calibration);
+    }
+    let calibration = calibrate::fit_rows(logits, targets, &label_of);
+    let rows = targets.rows.len().max(1) as f32;
+    Ok(Recalibrated {
+        priors: targets.counts().into_iter().map(|count| count as f32 / rows).collect(),
+        thresholds: thresholds(targets, logits, &calibration),
+        log_loss_before: calibrate::log_loss(logits, targets, &label_of, &as_it_was),
+        log_loss_after,
+        temperature: calibration.temperature,
+        bias: calibration.bias,
+    })
 }
 
 /// One weight a row, mean 1: equal, or such that every label has the same sum.

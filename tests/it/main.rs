@@ -6,12 +6,14 @@ mod crash;
 mod decisions;
 mod delivery;
 mod families;
+mod folders;
 mod handoffs;
 #[cfg(feature = "hub")]
 mod hub;
 mod layers;
 mod malformed_input;
 mod malformed_package;
+mod malicious_folder;
 mod masking;
 mod memory;
 mod notes;

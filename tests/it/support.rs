@@ -26,35 +26,47 @@ struct Counting;
 
 std::thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that it holds now, and held at most; what another thread frees stays counted here.
+    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
-fn count() {
+/// One allocation, by which so many bytes more are held.
+fn count(bytes: isize) {
     // A thread that is ending counts nothing any more.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    hold(bytes);
+}
+
+fn hold(bytes: isize) {
+    let _ = HELD.try_with(|held| {
+        let (now, most) = held.get();
+        held.set((now + bytes, most.max(now + bytes)));
+    });
 }
 
 #[expect(unsafe_code, reason = "the trait of allocators is unsafe; every call is handed on as it is")]
 // SAFETY: the system's allocator does it all.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as isize);
         // SAFETY: as the caller says.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as isize);
         // SAFETY: as the caller says.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size as isize - layout.size() as isize);
         // SAFETY: as the caller says.
         unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         // SAFETY: as the caller says.
         unsafe { System.dealloc(old, layout) }
     }
@@ -68,6 +80,15 @@ pub(crate) fn allocations(run: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     run();
     ALLOCATIONS.get() - before
+}
+
+/// How many bytes more than before this thread holds at most while something runs, and what that gives. Memory that was asked for and never touched counts
+/// as well.
+pub(crate) fn bytes_held<T>(run: impl FnOnce() -> T) -> (usize, T) {
+    let (before, _) = HELD.get();
+    HELD.set((before, before));
+    let result = run();
+    (usize::try_from(HELD.get().1 - before).unwrap_or(0), result)
 }
 
 /// The folder of one test: working folder of its runs, home of their cache, gone afterwards.
@@ -103,6 +124,36 @@ impl Place {
             fs::copy(entry.path(), folder.join(entry.file_name())).expect("a file of the package is copied");
         }
         Package(folder)
+    }
+
+    /// A folder in the Hugging Face layout: a classifier of [`TINY`]'s trunk with random weights and the labels of `id2label`, and a label map.
+    pub(crate) fn classifier(&self, name: &str, labels: &[&str], map: &str) -> Package {
+        let package = self.package(name, TINY);
+        ["heads.json", "heads.safetensors", "parity.json"].iter().for_each(|file| package.remove(file));
+        package.edit_json("config.json", |config| {
+            let numbered = labels.iter().enumerate();
+            config["architectures"] = json!(["BertForSequenceClassification"]);
+            config["id2label"] =
+                numbered.clone().map(|(id, label)| (id.to_string(), json!(label))).collect::<serde_json::Map<_, _>>().into();
+            config["label2id"] = numbered.map(|(id, label)| ((*label).to_owned(), json!(id))).collect::<serde_json::Map<_, _>>().into();
+        });
+        package.edit_tensors("model.safetensors", |tensors| {
+            *tensors = std::mem::take(tensors).into_iter().map(|(name, tensor)| (format!("bert.{name}"), tensor)).collect();
+            let mut state = 7u32;
+            let mut random = |shape: &[usize], spread: f32| {
+                let values = (0..shape.iter().product()).map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    spread * ((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
+                });
+                (Dtype::F32, shape.to_vec(), bytes_of(&values.collect::<Vec<_>>()))
+            };
+            tensors.insert("bert.pooler.dense.weight".into(), random(&[32, 32], 0.5));
+            tensors.insert("bert.pooler.dense.bias".into(), random(&[32], 0.2));
+            tensors.insert("classifier.weight".into(), random(&[labels.len(), 32], 1.0));
+            tensors.insert("classifier.bias".into(), random(&[labels.len()], 0.2));
+        });
+        package.write("baton.toml", map);
+        package
     }
 
     /// A program in this folder, without the settings of whoever runs the tests. On Linux it may use 120 seconds of processor time and 8 GB of
