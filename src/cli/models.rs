@@ -1,4 +1,6 @@
-//! `baton models`: what can be done with model packages beside serving them.
+//! `baton models`: what can be done with model packages beside serving them, and ([`serving`]) with the models of a running daemon.
+
+pub mod serving;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ pub struct ModelsArguments {
 enum ModelsCommand {
     /// Store the matrices of a package as bytes: a quarter of the size, and what the int8 engine reads.
     Quantize(QuantizeArguments),
+    #[command(flatten)]
+    Serving(serving::ServingCommand),
 }
 
 /// Which package, and where to.
@@ -44,7 +48,13 @@ struct QuantizeArguments {
 
 /// Runs the command.
 pub fn run(arguments: &ModelsArguments, places: &Places) -> Result<Outcome> {
-    let ModelsCommand::Quantize(arguments) = &arguments.command;
+    match &arguments.command {
+        ModelsCommand::Quantize(arguments) => quantize(arguments, places),
+        ModelsCommand::Serving(command) => serving::run(command),
+    }
+}
+
+fn quantize(arguments: &QuantizeArguments, places: &Places) -> Result<Outcome> {
     let base = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
     if arguments.out.exists() {
         bail!("output folder {}: exists; name a new one", arguments.out.display());

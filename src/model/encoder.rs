@@ -70,6 +70,11 @@ pub trait Encoder: Send + Sync {
     /// Number of layers; the output of the last is layer `layers()`, that of the first is layer 1.
     fn layers(&self) -> usize;
 
+    /// Bytes of the weights as it holds them, on its device; `None` where it cannot tell.
+    fn weight_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Hidden states after each of the given layers, which ascend. Sequences are not empty, not longer than the position table, and hold ids of the
     /// vocabulary.
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError>;

@@ -11,6 +11,7 @@ mod malformed_input;
 mod malformed_package;
 mod masking;
 mod memory;
+mod models;
 mod notes;
 mod packages;
 mod parity;

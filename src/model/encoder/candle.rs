@@ -77,6 +77,21 @@ pub fn open_device(choice: DeviceChoice) -> Result<Device, String> {
     }
 }
 
+impl Layer {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let linears = [&self.qkv, &self.attention_output, &self.intermediate, &self.output];
+        let norms = [&self.attention_norm, &self.output_norm];
+        let of_linears = linears.into_iter().flat_map(|linear| [&linear.weight, &linear.bias]);
+        of_linears.chain(norms.into_iter().flat_map(CandleNorm::tensors))
+    }
+}
+
+impl CandleNorm {
+    fn tensors(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+}
+
 impl CandleEncoder {
     /// Moves the weights to the device.
     pub fn new(config: &TrunkConfig, weights: TrunkWeights, device: &Device) -> Result<Self, EncodeError> {
