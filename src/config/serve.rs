@@ -237,7 +237,7 @@ impl Typed {
     fn model_table(&mut self, model: &str, content: &toml::Table, file: &str) {
         if content.is_empty() {
             // It is there all the same, and lacks its path.
-            drop(self.models.entry(model.to_owned()).or_default());
+            self.models.entry(model.to_owned()).or_default();
         }
         for (key, value) in content {
             let place = format!("{file}: models.{model}.{key}");

@@ -962,11 +962,9 @@ async fn a_conversation_with_swaps_in_its_middle_replays_and_compares_no_vectors
     assert_eq!(by(&third), ("", two.as_str()), "vectors of the old model are not compared with those of the new one");
     let fourth = daemon.observe(say("c4", 1, issue)).await.unwrap();
     assert_eq!(by(&fourth), ("same", two.as_str()));
-    let packaged = answer(
-        pb::handoff_service_client::HandoffServiceClient::new(daemon.channel.clone())
-            .get_package(pb::GetPackageRequest { conversation_id: "c4".to_owned(), ..pb::GetPackageRequest::default() }),
-    );
-    packaged.await.unwrap();
+    let request = pb::GetPackageRequest { conversation_id: "long".to_owned(), format: pb::PackageFormat::Json.into() };
+    let mut handoffs = pb::handoff_service_client::HandoffServiceClient::new(daemon.channel.clone());
+    answer(handoffs.get_package(request)).await.unwrap();
     daemon.roll_back("").await.unwrap();
     talk(15, &one).await;
     let fifth = daemon.observe(say("c5", 1, issue)).await.unwrap();

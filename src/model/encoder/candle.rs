@@ -167,6 +167,13 @@ impl Encoder for CandleEncoder {
         self.config.num_hidden_layers
     }
 
+    fn weight_bytes(&self) -> Option<u64> {
+        let tables = [&self.word_embeddings, &self.position_embeddings];
+        let of_layers = self.layers.iter().flat_map(Layer::tensors);
+        let all = tables.into_iter().chain(self.embedding_norm.tensors()).chain(of_layers);
+        Some(all.map(|tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64).sum())
+    }
+
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
         let s = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
         if s == 0 {
