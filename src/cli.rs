@@ -23,6 +23,7 @@ pub mod train;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -36,6 +37,7 @@ use crate::model::load;
 use crate::model::scorer::Scorer;
 use crate::service::clock::Stopwatch;
 use crate::service::events::{self, Event, LogFormat};
+use crate::service::models::{First, Loader};
 
 /// Reads what customers write to a bot, and decides when a person must take over.
 #[derive(Debug, Parser)]
@@ -73,7 +75,7 @@ enum Command {
     Train(train::TrainArguments),
     /// Measure a head on labelled messages.
     Eval(eval::EvalArguments),
-    /// Work with models: check, import, quantize, pull.
+    /// Work with models (check, import, quantize, pull), and with those of a running daemon (list, load, unload, promote, rollback).
     Models(models::ModelsArguments),
 }
 
@@ -220,6 +222,15 @@ pub fn load_model(arguments: &ModelArguments, places: &Places) -> Result<Scorer>
     let engine = scorer.engine();
     events::emit(&Event::ModelLoaded { name: &name, digest: scorer.digest(), engine: &engine, elapsed: watch.elapsed() });
     Ok(scorer)
+}
+
+/// The model that a daemon starts with, and how it loads further ones: onto the same device, with the same engine.
+pub fn load_first(arguments: &ModelArguments, places: &Places) -> Result<First> {
+    let scorer = Arc::new(load_model(arguments, places)?);
+    let folder = places.find_model(arguments.model.as_deref()).map_err(|error| anyhow!(error))?;
+    let (device, engine) = (open_device(arguments.device.into()).map_err(|error| anyhow!(error))?, arguments.engine.into());
+    let loader: Loader = Arc::new(move |folder| Ok(load::load_on(folder, &device, engine)?));
+    Ok(First { scorer, folder: Some(folder), loader })
 }
 
 /// A progress bar on stderr; hidden where stderr is not a terminal.

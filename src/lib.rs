@@ -23,7 +23,7 @@
 //! an event, a receipt or an error.
 //! A test (`tests/it/layers.rs`) reads the `use` lines and holds the table.
 //!
-//! The path of one message: [`service::grpc`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
+//! The path of one message: [`service::grpc`] → [`service::models`] → [`service::inference`] → [`model::scorer`] → [`signal::Signals`]; from a command, [`cli::score`] → [`model::scorer`].
 //! The path of one observed message: [`service::grpc::conversation`] → [`service::memory`] → [`handoff::step`] → [`service::store`].
 //! The path of one handoff: [`handoff::step`] (decided) → [`service::memory`] (routed by [`handoff::routing`], written down) → [`handoff::lifecycle`] → the feed of
 //! [`service::grpc::handoff`].

@@ -10,7 +10,7 @@ use super::policy::PolicyPlaceArguments;
 use super::serve::{SettingsArguments, settings};
 use super::{ModelArguments, Outcome, load_model, print, render};
 use crate::config::Places;
-use crate::config::serve::KEYS;
+use crate::config::serve::{KEYS, MODEL_KEYS};
 use crate::handoff::policy::Policy;
 use crate::handoff::scenario::{Outcome as Played, Scenario, describe};
 use crate::model::lexical::Lexicon;
@@ -49,7 +49,7 @@ pub struct CheckArguments {
 /// Runs `baton check`.
 pub fn run(arguments: &CheckArguments, places: &Places) -> Result<Outcome> {
     if arguments.keys {
-        let rows = KEYS.iter().map(|key| vec![key.name.to_owned(), key.default.to_owned(), key.meaning.to_owned()]);
+        let rows = KEYS.iter().chain(MODEL_KEYS).map(|key| vec![key.name.to_owned(), key.default.to_owned(), key.meaning.to_owned()]);
         print(&render::table(&["key", "default", "meaning"], rows.collect()))?;
         return Ok(Outcome::Success);
     }

@@ -1,10 +1,11 @@
-//! `baton models`: what can be done with models beside serving them.
+//! `baton models`: what can be done with models beside serving them, and ([`serving`]) with those of a running daemon.
 
 mod check;
 mod fresh;
 mod import;
 mod pull;
 mod quantize;
+pub mod serving;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -29,6 +30,8 @@ enum ModelsCommand {
     Quantize(quantize::QuantizeArguments),
     /// Fetch a model of the hub of Hugging Face into its cache, pinned and verified by a lock file.
     Pull(pull::PullArguments),
+    #[command(flatten)]
+    Serving(serving::ServingCommand),
 }
 
 /// Runs the command.
@@ -38,5 +41,6 @@ pub fn run(arguments: &ModelsArguments, places: &Places) -> Result<Outcome> {
         ModelsCommand::Import(arguments) => import::run(arguments),
         ModelsCommand::Quantize(arguments) => quantize::run(arguments, places),
         ModelsCommand::Pull(arguments) => pull::run(arguments),
+        ModelsCommand::Serving(command) => serving::run(command),
     }
 }

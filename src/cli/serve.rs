@@ -1,12 +1,11 @@
 //! `baton serve`: the scoring daemon.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ModelArguments, Outcome, bulk, load_model, print};
+use super::{ModelArguments, Outcome, bulk, load_first, print};
 use crate::config::serve::{ConfigFault, Typed};
 use crate::config::{self, Places};
 use crate::model::scorer::Scorer;
@@ -60,14 +59,14 @@ pub fn run(arguments: &ServeArguments, places: &Places) -> Result<Outcome> {
     let typed = arguments.policy.iter().fold(typed, |typed, file| typed.flag("policy.file", file, "--policy"));
     let typed = arguments.data_dir.iter().fold(typed, |typed, folder| typed.flag("store.data_dir", folder, "--data-dir"));
     let settings = typed.settings(bulk::workers()).map_err(|faults| anyhow!("{}", list(&faults)))?;
-    let scorer = Arc::new(load_model(&arguments.model, places)?);
-    let policy = prove(&settings.policy, &scorer)?;
+    let first = load_first(&arguments.model, places)?;
+    let policy = prove(&settings.policy, &first.scorer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime could not be started")?;
     let result = runtime.block_on(async {
         // Before anybody knows the address, so that no signal meets its default.
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
-        let running = server::start(scorer, policy, settings).await?;
+        let running = server::start_from(first, policy, settings).await?;
         let memory = running.memory().cloned();
         let metrics = running.metrics_address.map(|address| format!(", metrics on http://{address}/metrics")).unwrap_or_default();
         print(&format!("serving on {}{metrics}\n", running.address))?;

@@ -1,7 +1,8 @@
 //! The settings of `baton serve`: file, environment and flags as typed, then what the program means by them. All faults at once.
 //!
 //! One table, [`KEYS`], names every key with its default and meaning. A key stands in the file as `[limits] queue_tokens_max = 65536`, in the environment as
-//! `BATON_LIMITS_QUEUE_TOKENS_MAX`, and on the command line as `--set limits.queue_tokens_max=65536`; the later wins. Unknown keys are faults.
+//! `BATON_LIMITS_QUEUE_TOKENS_MAX`, and on the command line as `--set limits.queue_tokens_max=65536`; the later wins. Unknown keys are faults. Further models have
+//! sections of their own, with the keys of [`MODEL_KEYS`]; the environment does not name them.
 //!
 //! Secrets are no keys: each stands in a file that a key names, or in a variable of [`SECRETS`]. No fault shows one.
 
@@ -21,7 +22,9 @@ use crate::service::delivery::client::{Authorities, Proxy, Target};
 use crate::service::delivery::{Access, DeliverySettings, Destination, OutboxSettings, Secret};
 use crate::service::grpc::scoring::ServiceLimits;
 use crate::service::inference::Limits;
+use crate::service::inference::Share;
 use crate::service::memory::MemorySettings;
+use crate::service::models::{ModelSettings, ModelsSettings};
 use crate::service::proving::PolicyPlaces;
 use crate::service::server::{Listen, PolicyChoice, Settings};
 
@@ -59,6 +62,7 @@ pub const KEYS: &[Key] = &[
     key("limits.queue_messages_max", "4096", "messages that wait"),
     key("limits.batch_tokens_max", "1024", "tokens of one batch, padding included"),
     key("limits.cache_bytes_max", "33554432", "bytes of cached answers; 0: none"),
+    key("models.memory_bytes_max", "0", "bytes that all models may take, those included that were replaced and are kept; 0: no bound"),
     key("limits.workers", "0", "threads that score; 0: one a core that this process may use"),
     key("policy.file", "default", "TOML file with the policy; default: the one that is compiled in; none: signals without decisions"),
     key("policy.scenarios", "", "folder with the policy's scenarios; not set: `scenarios` beside the policy"),
@@ -110,6 +114,27 @@ pub const KEYS: &[Key] = &[
     key("drain.timeout_ms", "10000", "how long accepted work may take to finish after SIGTERM"),
 ];
 
+/// What can be said of each further model, in a section of its own such as `[models.support-de]`, or on the command line with `--set models.support-de.path=...`.
+pub const MODEL_KEYS: &[Key] = &[
+    key(
+        "models.NAME.path",
+        "",
+        "folder of the package of a further model, which requests name NAME: lower-case letters, digits and dashes",
+    ),
+    key(
+        "models.NAME.languages",
+        "",
+        "languages that it is chosen for where a request names no model: ISO 639-1 codes, such as [\"de\", \"nl\"]",
+    ),
+    key(
+        "models.NAME.queue_share",
+        "0.25",
+        "its part of the queue, of the cache and of the workers' time; the rest is that of the model that --model names",
+    ),
+    key("models.NAME.scores_only", "no", "yes: the policy need not prove itself on it, and no conversation is decided with it"),
+    key("models.NAME.scenarios", "", "folder of the scenarios that the policy proves itself on with it; not set: those of the policy"),
+];
+
 /// Secrets by the name that stands for each, with the variable that holds it; a key of this name with the ending `_file` names a file in its place.
 pub const SECRETS: [(&str, &str); 3] =
     [("zendesk.token", "BATON_ZENDESK_TOKEN"), ("chatwoot.token", "BATON_CHATWOOT_TOKEN"), ("webhook.secret", "BATON_WEBHOOK_SECRET")];
@@ -137,6 +162,8 @@ impl fmt::Display for ConfigFault {
 pub struct Typed {
     values: BTreeMap<&'static str, (String, String)>,
     secrets: BTreeMap<&'static str, Secret>,
+    /// Of each further model what was said, by key.
+    models: BTreeMap<String, BTreeMap<&'static str, (String, String)>>,
     faults: Vec<ConfigFault>,
 }
 
@@ -160,6 +187,7 @@ impl Typed {
             for (key, value) in content {
                 let place = format!("{name}: {section}.{key}");
                 match value {
+                    toml::Value::Table(model) if section == "models" => self.model_table(key, model, name),
                     toml::Value::String(text) => self.put(&format!("{section}.{key}"), text, place),
                     toml::Value::Integer(number) => self.put(&format!("{section}.{key}"), &number.to_string(), place),
                     other => self.fault(place, format!("found {}, expected a text or a whole number", other.type_str())),
@@ -171,7 +199,8 @@ impl Typed {
 
     /// Adds what the environment says: every variable that begins with `BATON_` and a section.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let sections = ["LISTEN_", "LIMITS_", "POLICY_", "STORE_", "NOTES_", "DRAIN_", "ZENDESK_", "CHATWOOT_", "WEBHOOK_", "DELIVERY_"];
+        let sections =
+            ["LISTEN_", "LIMITS_", "MODELS_", "POLICY_", "STORE_", "NOTES_", "DRAIN_", "ZENDESK_", "CHATWOOT_", "WEBHOOK_", "DELIVERY_"];
         for (variable, value) in variables {
             if let Some((name, _)) = SECRETS.iter().find(|(_, secret)| *secret == variable) {
                 match Secret::new(&value) {
@@ -204,7 +233,44 @@ impl Typed {
         self
     }
 
+    /// What a section of the file says of one model.
+    fn model_table(&mut self, model: &str, content: &toml::Table, file: &str) {
+        if content.is_empty() {
+            // It is there all the same, and lacks its path.
+            self.models.entry(model.to_owned()).or_default();
+        }
+        for (key, value) in content {
+            let place = format!("{file}: models.{model}.{key}");
+            let word = |value: &toml::Value| value.as_str().map(str::to_owned);
+            let value = match value {
+                toml::Value::String(text) => Some(text.clone()),
+                toml::Value::Integer(number) => Some(number.to_string()),
+                toml::Value::Float(number) => Some(number.to_string()),
+                toml::Value::Boolean(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+                toml::Value::Array(words) => words.iter().map(word).collect::<Option<Vec<_>>>().map(|words| words.join(",")),
+                toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+            };
+            match value {
+                Some(value) => self.put(&format!("models.{model}.{key}"), &value, place),
+                None => self.fault(place, "expected a text, a number, yes or no, or a list of texts".to_owned()),
+            }
+        }
+    }
+
+    /// Takes a key of one model; `false` where it is none.
+    fn put_model(&mut self, name: &str, value: &str, place: &str) -> bool {
+        let Some((model, key)) = name.strip_prefix("models.").and_then(|rest| rest.rsplit_once('.')) else { return false };
+        let mut known = MODEL_KEYS.iter().filter_map(|known| known.name.strip_prefix("models.NAME."));
+        let Some(key) = known.find(|known| *known == key) else { return false };
+        let said = self.models.entry(model.to_owned()).or_default();
+        drop(said.insert(key, (value.to_owned(), place.to_owned())));
+        true
+    }
+
     fn put(&mut self, name: &str, value: &str, place: String) {
+        if self.put_model(name, value, &place) {
+            return;
+        }
         match KEYS.iter().find(|key| key.name == name) {
             Some(key) => drop(self.values.insert(key.name, (value.to_owned(), place))),
             None if SECRETS.iter().any(|(secret, _)| *secret == name) => {
@@ -437,6 +503,49 @@ impl Typed {
         options
     }
 
+    /// The further models, each checked by itself and with the others.
+    fn models(&mut self) -> ModelsSettings {
+        let mut named: Vec<ModelSettings> = Vec::new();
+        for (name, said) in std::mem::take(&mut self.models) {
+            let default = |key: &str| {
+                let known = MODEL_KEYS.iter().find(|known| known.name.strip_prefix("models.NAME.") == Some(key));
+                (known.map_or("", |known| known.default).to_owned(), format!("default of models.{name}.{key}"))
+            };
+            let text = |key: &str| said.get(key).cloned().unwrap_or_else(|| default(key));
+            let (share, share_place) = text("queue_share");
+            let share = share.parse::<f64>().ok().and_then(Share::of_one).ok_or(share);
+            let (scores_only, only_place) = text("scores_only");
+            let scores_only = match scores_only.as_str() {
+                "yes" => Ok(true),
+                "no" => Ok(false),
+                _ => Err(scores_only),
+            };
+            let languages = text("languages").0;
+            let mut model = ModelSettings::new(name.clone(), text("path").0);
+            model.languages = languages.split(',').map(|code| code.trim().to_owned()).filter(|code| !code.is_empty()).collect();
+            model.scenarios = Some(text("scenarios").0).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+            match share {
+                Ok(share) => model.share = share,
+                Err(found) => self.fault(share_place, format!("found {found:?}, expected a number from 0.01 to 0.9")),
+            }
+            match scores_only {
+                Ok(scores_only) => model.scores_only = scores_only,
+                Err(found) => self.fault(only_place, format!("found {found:?}, expected yes or no")),
+            }
+            if let Err(bad) = model.check() {
+                let key = bad.field.split('[').next().unwrap_or_default();
+                let place = said.get(key).map_or_else(|| format!("models.{name}"), |(_, place)| place.clone());
+                self.fault(place, if key == "name" { bad.what } else { format!("{}: {}", bad.field, bad.what) });
+            }
+            named.push(model);
+        }
+        for fault in ModelsSettings::check_together(&named) {
+            self.fault("models".to_owned(), fault);
+        }
+        let bytes_max: u64 = self.number("models.memory_bytes_max", 0, 1 << 50);
+        ModelsSettings { named, memory_bytes_max: (bytes_max > 0).then_some(bytes_max) }
+    }
+
     /// What the program means by it, or every fault. `cores` is how many this process may use.
     pub fn settings(mut self, cores: usize) -> Result<Settings, Vec<ConfigFault>> {
         let most = 1usize << 40;
@@ -466,6 +575,7 @@ impl Typed {
                 cache_bytes_max: self.number("limits.cache_bytes_max", 0, 1 << 40),
                 workers: if workers == 0 { cores } else { workers },
             },
+            models: self.models(),
             service: ServiceLimits {
                 text_bytes_max: self.number("limits.text_bytes_max", 1, 1 << 30),
                 batch_items_max: self.number("limits.batch_items_max", 1, 1 << 20),
@@ -597,6 +707,42 @@ mod tests {
             Typed::default().file("b.toml", "[notes]\naccount_id = 3\nmerge = \"on\"\n").settings(2).unwrap().notes
                 != NoteOptions::default()
         );
+    }
+
+    #[test]
+    fn further_models_have_sections_of_their_own() {
+        let file = "[models]\nmemory_bytes_max = 500000000\n[models.support-de]\npath = \"m/de\"\nlanguages = [\"de\", \"nl\"]\nqueue_share = 0.3\n";
+        let typed = Typed::default().file("b.toml", file).set("models.topics.path=m/topics").set("models.topics.scores_only=yes");
+        let models = typed.settings(2).unwrap().models;
+        let de = ModelSettings {
+            languages: vec!["de".to_owned(), "nl".to_owned()],
+            share: Share::new(30).unwrap(),
+            ..ModelSettings::new("support-de", "m/de")
+        };
+        let topics = ModelSettings { scores_only: true, ..ModelSettings::new("topics", "m/topics") };
+        assert_eq!(models, ModelsSettings { named: vec![de, topics], memory_bytes_max: Some(500_000_000) });
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_model_comes_at_once() {
+        let file = "[models.a]\npath = \"x\"\nlanguages = [\"de\"]\nqueue_share = 0.5\n[models.b]\npath = \"y\"\nlanguages = \"de\"\nqueue_share = 0.5\n\
+                    [models.c]\nlanguages = [\"xx\"]\n[models.D]\npath = \"z\"\n[models.default]\npath = \"z\"\n[models.e]\npath = 1\ncolour = \"red\"\nqueue_share = \"much\"\n\
+                    scores_only = \"perhaps\"\n";
+        let found = faults(Typed::default().file("b.toml", file).set("models.memory_bytes_max=-1"));
+        let expected = [
+            "b.toml: models.e.colour: no such key; `baton check --keys` lists them",
+            "models.D: found \"D\", expected 1 to 32 lower-case letters, digits and dashes",
+            "models.c: path: found 0 bytes, expected 1 to 4096 with a folder",
+            "models.default: found default, which is the model that the server was started with",
+            "b.toml: models.e.queue_share: found \"much\", expected a number from 0.01 to 0.9",
+            "b.toml: models.e.scores_only: found \"perhaps\", expected yes or no",
+            "models: queue_share: the further models have 2 together, expected at most 0.9: the rest is that of default",
+            "models: languages: de is that of \"a\" and of \"b\"",
+            "--set models.memory_bytes_max: found \"-1\", expected a whole number in 0..=1125899906842624",
+        ];
+        assert_eq!(found, expected);
+        let codes = Typed::default().file("b.toml", "[models.c]\npath = \"x\"\nlanguages = [\"xx\"]\n");
+        assert!(faults(codes)[0].starts_with("b.toml: models.c.languages: languages[0]: found \"xx\", expected one of ar, "));
     }
 
     #[test]

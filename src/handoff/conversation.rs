@@ -247,6 +247,11 @@ impl Conversation {
         1 + 2 * u64::from(self.handoffs) + u64::from(self.handoff.is_some()) + u64::from(self.takeovers)
     }
 
+    /// Digest of the model whose signals it remembers; empty before the first input.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Forgets the signals of another model: its labels and vectors mean nothing to this one. Counts and what is pending stay.
     pub(super) fn use_model(&mut self, vocabulary: &Vocabulary) {
         if self.model != vocabulary.model {

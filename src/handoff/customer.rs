@@ -92,9 +92,9 @@ impl Customer {
         self.events.iter()
     }
 
-    /// Forgets the vectors: they are another model's, and mean nothing to this one.
-    pub fn forget_vectors(&mut self) {
-        self.contacts.iter_mut().for_each(|contact| contact.issue = None);
+    /// Forgets the vectors of some conversations: they are another model's, and mean nothing to this one.
+    pub fn forget_vectors(&mut self, of: impl Fn(&Id) -> bool) {
+        self.contacts.iter_mut().filter(|contact| of(&contact.conversation)).for_each(|contact| contact.issue = None);
     }
 
     /// Forgets what is older than [`WINDOW_MAX`].

@@ -97,6 +97,14 @@ pub struct MessageSignals {
     pub lexical: LexicalFlags,
 }
 
+impl MessageSignals {
+    /// What of them a reader with another model can read: places of labels and vectors of one model mean nothing to another.
+    pub fn of_another_model(self) -> Self {
+        let gone = Absence::NotInModel;
+        Self { emotions: Err(gone), intents: Err(gone), acts: Err(gone), example_intents: Err(gone), embedding: Err(gone), ..self }
+    }
+}
+
 /// What the intent head says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intents {

@@ -70,6 +70,11 @@ pub trait Encoder: Send + Sync {
     /// Number of layers; the output of the last is layer `layers()`, that of the first is layer 1.
     fn layers(&self) -> usize;
 
+    /// Bytes of the weights as it holds them, on its device; `None` where it cannot tell.
+    fn weight_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Hidden states after each of the given layers, which ascend. Sequences are not empty, not longer than the position table, and hold ids of the
     /// vocabulary.
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError>;
@@ -250,6 +255,56 @@ pub struct Norm {
     pub weight: Vec<f32>,
     /// Shift.
     pub bias: Vec<f32>,
+}
+
+impl TrunkWeights {
+    /// Numbers in all of them.
+    pub fn values(&self) -> usize {
+        match self {
+            Self::Bert(trunk) => {
+                let tables = trunk.word_embeddings.len() + trunk.position_embeddings.len() + trunk.token_type_embedding.len();
+                tables + trunk.embedding_norm.values() + trunk.layers.iter().map(LayerWeights::values).sum::<usize>()
+            }
+            Self::Deberta(trunk) => {
+                let tables = trunk.word_embeddings.len() + trunk.position_embeddings.len() + trunk.token_type_embedding.len();
+                let distances = trunk.distance_embeddings.len() + trunk.distance_norm.as_ref().map_or(0, Norm::values);
+                let of_layer = |layer: &DebertaLayerWeights| {
+                    let own = [&layer.distance_key, &layer.distance_query].into_iter().flatten().map(Linear::values);
+                    layer.layer.values() + own.sum::<usize>()
+                };
+                tables + distances + trunk.embedding_norm.values() + trunk.layers.iter().map(of_layer).sum::<usize>()
+            }
+            Self::ModernBert(trunk) => {
+                let of_layer = |layer: &ModernBertLayerWeights| {
+                    let linears = [&layer.qkv, &layer.attention_output, &layer.inner, &layer.output].map(Linear::values);
+                    let norms = layer.feed_forward_norm.values() + layer.attention_norm.as_ref().map_or(0, Norm::values);
+                    linears.iter().sum::<usize>() + norms
+                };
+                let norms = trunk.embedding_norm.values() + trunk.final_norm.values();
+                trunk.word_embeddings.len() + norms + trunk.layers.iter().map(of_layer).sum::<usize>()
+            }
+        }
+    }
+}
+
+impl LayerWeights {
+    fn values(&self) -> usize {
+        let linears = [&self.query, &self.key, &self.value, &self.attention_output, &self.intermediate, &self.output];
+        let norms = [&self.attention_norm, &self.output_norm];
+        linears.map(Linear::values).iter().sum::<usize>() + norms.map(Norm::values).iter().sum::<usize>()
+    }
+}
+
+impl Linear {
+    fn values(&self) -> usize {
+        self.weight.len() + self.bias.len()
+    }
+}
+
+impl Norm {
+    fn values(&self) -> usize {
+        self.weight.len() + self.bias.len()
+    }
 }
 
 pub use names::take_trunk;

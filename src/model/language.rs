@@ -126,10 +126,76 @@ fn pieces_of_words(text: &str, tokens: &Tokens) -> Vec<usize> {
     pieces
 }
 
+/// Languages that can be told apart, by ISO 639-1 code.
+const CODES: [(&str, Lang); 24] = [
+    ("ar", Lang::Ara),
+    ("bg", Lang::Bul),
+    ("cs", Lang::Ces),
+    ("da", Lang::Dan),
+    ("de", Lang::Deu),
+    ("el", Lang::Ell),
+    ("en", Lang::Eng),
+    ("es", Lang::Spa),
+    ("fi", Lang::Fin),
+    ("fr", Lang::Fra),
+    ("he", Lang::Heb),
+    ("hi", Lang::Hin),
+    ("hu", Lang::Hun),
+    ("it", Lang::Ita),
+    ("ja", Lang::Jpn),
+    ("ko", Lang::Kor),
+    ("nl", Lang::Nld),
+    ("pl", Lang::Pol),
+    ("pt", Lang::Por),
+    ("ru", Lang::Rus),
+    ("sv", Lang::Swe),
+    ("tr", Lang::Tur),
+    ("uk", Lang::Ukr),
+    ("zh", Lang::Cmn),
+];
+
+/// The ISO 639-1 codes of the languages that [`told_apart`] knows.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    CODES.iter().map(|(code, _)| *code)
+}
+
+/// The language of a text, as ISO 639-1 code, where it is certain which of these it is; `None` where it is not, as in most messages of a few words. Codes that
+/// are not known are left out; with none of them all that are known are told apart.
+pub fn told_apart<'c>(text: &str, among: impl Iterator<Item = &'c str>) -> Option<&'static str> {
+    let text = &text[..text.floor_char_boundary(BYTES_MAX)];
+    let known = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, lang)| *lang);
+    let mut among: Vec<Lang> = among.filter_map(known).collect();
+    if among.is_empty() {
+        among = CODES.iter().map(|(_, lang)| *lang).collect();
+    }
+    let found = Detector::with_allowlist(among).detect(text).filter(|info| info.is_reliable())?;
+    CODES.iter().find(|(_, lang)| *lang == found.lang()).map(|(code, _)| *code)
+}
+
 fn trigram_guess(text: &str) -> f32 {
     match Detector::new().detect(text) {
         Some(info) if info.lang() == Lang::Eng => info.confidence() as f32,
         Some(info) => -(info.confidence() as f32),
         None => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_told_apart_where_they_are_certain() {
+        for (text, among, expected) in [
+            ("Guten Tag, ich habe meine Bestellung immer noch nicht erhalten und möchte mein Geld zurück", "en de", Some("de")),
+            ("Hello, I still have not received my order and I would like to have my money back", "en de", Some("en")),
+            ("Bonjour, je n'ai toujours pas reçu ma commande et je voudrais être remboursé", "", Some("fr")),
+            ("ok", "en de", None),
+            ("123 456", "en de", None),
+            ("", "", None),
+        ] {
+            assert_eq!(told_apart(text, among.split_whitespace()), expected, "{text:?} among {among:?}");
+        }
+        assert!(codes().all(|code| code.len() == 2) && codes().is_sorted());
     }
 }

@@ -350,6 +350,15 @@ impl Scorer {
         self.encoder.hidden_size()
     }
 
+    /// Bytes of the weights as the engine and the heads hold them; `None` where the engine cannot tell.
+    pub fn weight_bytes(&self) -> Option<u64> {
+        let head = |head: &Head| {
+            let (weight, bias) = head.weights();
+            4 * (weight.len() + bias.len()) as u64
+        };
+        Some(self.encoder.weight_bytes()? + self.heads.iter().map(head).sum::<u64>())
+    }
+
     /// Padded tokens of one engine call.
     pub fn batch_tokens_max(&self) -> usize {
         match self.encoder.kind() {

@@ -56,6 +56,15 @@ pub enum Matrix {
 }
 
 impl Matrix {
+    /// Numbers in it.
+    #[expect(clippy::len_without_is_empty, reason = "a matrix of a model is never empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Float(values) => values.len(),
+            Self::Int8 { values, .. } => values.len(),
+        }
+    }
+
     /// As numbers.
     pub fn into_f32(self, columns: usize) -> Vec<f32> {
         match self {

@@ -2,12 +2,14 @@
 
 pub mod conversation;
 pub mod handoff;
+pub mod models;
 pub mod outbox;
 pub mod routing;
 
 use std::time::{Duration, Instant};
 
 use super::inference::{Class, Request, Scored, Timing};
+use super::models::Model;
 use super::pb;
 use super::status::BadField;
 use crate::model::head::Kind;
@@ -48,11 +50,12 @@ pub fn request(request: pb::ScoreRequest, at: &str, limits: RequestLimits, deadl
 }
 
 /// Signals and timing → a response of the contract.
-pub fn response(scored: &Scored, model_digest: &str, with_vectors: bool) -> pb::ScoreResponse {
+pub fn response(scored: &Scored, model: &Model, with_vectors: bool) -> pb::ScoreResponse {
     pb::ScoreResponse {
         signals: Some(signals(&scored.signals, with_vectors)),
         timing: Some(timing(scored.timing)),
-        model_digest: model_digest.to_owned(),
+        model_digest: model.digest().to_owned(),
+        model: model.name().to_owned(),
     }
 }
 

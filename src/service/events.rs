@@ -30,6 +30,27 @@ pub enum Event<'a> {
         /// Time it took.
         elapsed: Duration,
     },
+    /// A model took the place of another.
+    ModelExchanged {
+        /// By which requests name it.
+        name: &'a str,
+        /// Digest of the package that serves.
+        digest: &'a str,
+        /// Digest of the one before.
+        before: &'a str,
+    },
+    /// A model, or what it had replaced, goes.
+    ModelUnloaded {
+        /// By which requests named it.
+        name: &'a str,
+    },
+    /// A change of the models was not done; everything serves as before.
+    ModelRefused {
+        /// Of which model.
+        name: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
     /// A policy proved itself and serves.
     PolicyProved {
         /// The first digits of its digest.
@@ -205,6 +226,9 @@ pub fn emit(event: &Event<'_>) {
         Event::ModelLoaded { name, digest, engine, elapsed } => {
             info!(event = "model_loaded", model = name, digest, engine, elapsed_ms = millis(*elapsed));
         }
+        Event::ModelExchanged { name, digest, before } => info!(event = "model_exchanged", model = name, digest, before),
+        Event::ModelUnloaded { name } => info!(event = "model_unloaded", model = name),
+        Event::ModelRefused { name, reason } => error!(event = "model_refused", model = name, reason),
         Event::PolicyProved { digest, scenarios, by_file, elapsed } => {
             info!(event = "policy_proved", digest, scenarios, by_file, elapsed_ms = millis(*elapsed));
         }

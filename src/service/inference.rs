@@ -1,21 +1,26 @@
-//! Messages → signals under load: a bounded queue, batches by token budget, one worker a core.
+//! Messages → signals under load: for each model a bounded queue and batches by token budget; for all of them one worker a core.
 //!
 //! The path of a message: a cached or running twin answers it ([`cache`]); else it is tokenised on the caller's task, admitted or refused, waits in the
-//! queue of its class, is taken into a batch of near lengths, scored by one worker from start to end, and answered with the time spent in each stage.
+//! queue of its model and class, is taken into a batch of near lengths, scored by one worker from start to end, and answered with the time spent in each stage.
+//!
+//! [`Workers`] are the threads; a [`Scheduler`] is the place of one model among them, and goes with its last owner: who scores holds it, so that what was
+//! admitted is scored by the model that it was admitted to. A worker takes its next batch from the model that has had the least of the workers' time for its
+//! [`Share`], so that none starves and none waits while a worker is idle ([`turns`]).
 //!
 //! | bound | answer when it is reached |
 //! |---|---|
-//! | tokens waiting ([`Limits::queue_tokens_max`]; bulk may fill half) | refused at once, with a hint when to try again |
+//! | tokens waiting for one model ([`Limits::queue_tokens_max`]; bulk may fill half) | refused at once, with a hint when to try again |
 //! | predicted wait against the caller's deadline | refused at once, the same way |
 //! | deadline passed, caller gone | dropped before it is scored |
 //! | cache bytes | the least useful entries go |
 //!
 //! A batch that fails is scored again one by one, so that one message fails alone. A worker that panics loses its batch only: the messages in it fail, the
-//! worker is replaced, and [`Scheduler::worker_panics`] tells. Nothing here awaits under a lock.
+//! worker is replaced, and [`Workers::panics`] tells. Nothing here awaits under a lock.
 //! The next step of a message is [`crate::model::scorer`].
 
 pub mod cache;
 mod queue;
+mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +28,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 
 use self::cache::{Cache, Key};
 use self::queue::{Batch, Entry, Queue};
+use self::turns::Turns;
 use super::clock;
 use super::metrics::{Metrics, Stage};
 use crate::model::scorer::{Prepared, ScoreInput, Scorer};
@@ -54,6 +61,48 @@ pub struct Limits {
     pub cache_bytes_max: u64,
     /// Workers; each owns a batch.
     pub workers: usize,
+}
+
+impl Limits {
+    /// What a model with a part of the whole accepts; of everything at least one.
+    pub fn part(self, share: Share) -> Self {
+        let part = |whole: usize| share.of(whole as u64).try_into().unwrap_or(usize::MAX).max(1);
+        Self {
+            queue_tokens_max: part(self.queue_tokens_max),
+            queue_messages_max: part(self.queue_messages_max),
+            cache_bytes_max: share.of(self.cache_bytes_max),
+            ..self
+        }
+    }
+}
+
+/// A model's part of the queue, of the cache and of the workers' time, in hundredths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u8);
+
+impl Share {
+    /// All of it.
+    pub const ALL: Self = Self(100);
+
+    /// 1 to 100 hundredths.
+    pub fn new(hundredths: u8) -> Option<Self> {
+        (1..=100).contains(&hundredths).then_some(Self(hundredths))
+    }
+
+    /// From a number between 0 and 1, to the nearest hundredth.
+    pub fn of_one(part: f64) -> Option<Self> {
+        let hundredths = (part * 100.0).round();
+        (1.0..=100.0).contains(&hundredths).then_some(Self(hundredths as u8))
+    }
+
+    /// In hundredths.
+    pub fn hundredths(self) -> u8 {
+        self.0
+    }
+
+    fn of(self, whole: u64) -> u64 {
+        u64::try_from(u128::from(whole) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
+    }
 }
 
 /// Which work goes first.
@@ -124,73 +173,191 @@ pub enum InferenceError {
 
 type Answer = Result<Scored, InferenceError>;
 
-/// The queue and the workers behind it.
-pub struct Scheduler {
-    shared: Arc<Shared>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+/// The threads that score, for every model that joined them.
+pub struct Workers {
+    pool: Arc<Pool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Shared {
-    scorer: Arc<Scorer>,
-    limits: Limits,
+struct Pool {
     metrics: Arc<Metrics>,
-    queue: Mutex<Queue>,
-    /// Woken when the queue gets work or closes.
+    queues: Mutex<Queues>,
+    /// Woken when a queue gets work, or all are closed.
     work: Condvar,
+    panics: AtomicU64,
+    workers: usize,
+}
+
+/// The queues of all models.
+#[derive(Default)]
+struct Queues {
+    lanes: Vec<Lane>,
+    turns: Turns,
+    last: u64,
+    closed: bool,
+}
+
+struct Lane {
+    id: u64,
+    queue: Queue,
+    work: Arc<Work>,
+}
+
+/// What a worker needs to score for a model.
+struct Work {
+    scorer: Arc<Scorer>,
+    batch_tokens_max: usize,
     cache: Cache,
+    /// Messages that this model scored.
+    messages: Counter,
     panics: AtomicU64,
     /// Tokens a second over all workers, as the bits of an `f64`.
     throughput: AtomicU64,
 }
 
+impl Workers {
+    /// Starts so many.
+    pub fn start(workers: usize, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let workers = workers.max(1);
+        let (queues, work, panics) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
+        let pool = Arc::new(Pool { metrics, queues, work, panics, workers });
+        let spawn = |number: usize| {
+            let pool = Arc::clone(&pool);
+            thread::Builder::new().name(format!("baton-worker-{number}")).spawn(move || pool.work_until_closed())
+        };
+        let threads = (0..workers).map(spawn).collect::<std::io::Result<_>>()?;
+        Ok(Self { pool, threads: Mutex::new(threads) })
+    }
+
+    /// How often one panicked since the start.
+    pub fn panics(&self) -> u64 {
+        self.pool.panics.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more; what waits is still scored.
+    pub fn close(&self) {
+        let mut queues = self.pool.lock();
+        queues.closed = true;
+        queues.lanes.iter_mut().for_each(|lane| lane.queue.close());
+        drop(queues);
+        self.pool.work.notify_all();
+    }
+
+    /// Whether nothing more is taken.
+    pub fn is_closed(&self) -> bool {
+        self.pool.lock().closed
+    }
+
+    /// Gives up what still waits, and waits for the workers to finish their batches.
+    pub fn stop(&self) {
+        self.pool.lock().lanes.iter_mut().for_each(|lane| lane.queue.abandon());
+        self.close();
+        let threads = std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding the list of workers"));
+        for thread in threads {
+            // A worker catches its own panics; there is nothing left to do about one that died all the same.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The place of one model among the workers: its queue, its cache and its turn.
+pub struct Scheduler {
+    lane: u64,
+    work: Arc<Work>,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Scheduler {
+    /// Nobody waits any more: whoever does holds the scheduler.
+    fn drop(&mut self) {
+        let mut queues = self.pool.lock();
+        queues.lanes.retain(|lane| lane.id != self.lane);
+        queues.turns.leave(self.lane);
+    }
+}
+
 impl Scheduler {
-    /// Starts the workers.
-    pub fn start(scorer: Arc<Scorer>, limits: Limits, metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue::new(limits)),
-            work: Condvar::new(),
+    /// Gives a model its place; `limits` are those of the whole, `messages` counts what it scores.
+    pub fn join(workers: &Workers, scorer: Arc<Scorer>, limits: Limits, share: Share, messages: Counter) -> Self {
+        let limits = limits.part(share);
+        let work = Arc::new(Work {
+            scorer,
+            batch_tokens_max: limits.batch_tokens_max,
             cache: Cache::new(limits.cache_bytes_max),
+            messages,
             panics: AtomicU64::new(0),
             throughput: AtomicU64::new(THROUGHPUT_START.to_bits()),
-            scorer,
-            limits,
-            metrics,
         });
-        let spawn = |number: usize| {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new().name(format!("baton-worker-{number}")).spawn(move || shared.work_until_closed())
-        };
-        let workers = (0..limits.workers.max(1)).map(spawn).collect::<std::io::Result<_>>()?;
-        Ok(Self { shared, workers: Mutex::new(workers) })
+        let mut queues = workers.pool.lock();
+        queues.last += 1;
+        let (id, mut queue) = (queues.last, Queue::new(limits));
+        if queues.closed {
+            queue.close();
+        }
+        queues.lanes.push(Lane { id, queue, work: Arc::clone(&work) });
+        queues.turns.join(id, share);
+        drop(queues);
+        Self { lane: id, work, pool: Arc::clone(&workers.pool) }
+    }
+
+    /// Changes its part; what waits goes on waiting. `limits` are those of the whole.
+    pub fn set_share(&self, limits: Limits, share: Share) {
+        let limits = limits.part(share);
+        self.work.cache.set_bytes_max(limits.cache_bytes_max);
+        let mut queues = self.pool.lock();
+        queues.turns.set_share(self.lane, share);
+        if let Some(lane) = queues.lane(self.lane) {
+            lane.queue.set_limits(limits);
+        }
+    }
+
+    /// What it was given so far is not counted against its share: it only proved itself.
+    pub fn begin_again(&self) {
+        self.pool.lock().turns.begin_again(self.lane);
+    }
+
+    /// Gives up the answers that it keeps.
+    pub fn forget(&self) {
+        self.work.cache.clear();
     }
 
     /// The model behind it.
     pub fn scorer(&self) -> &Scorer {
-        &self.shared.scorer
+        &self.work.scorer
     }
 
-    /// What it accepts.
-    pub fn limits(&self) -> Limits {
-        self.shared.limits
+    /// Tokens that wait for it.
+    pub fn tokens_waiting(&self) -> usize {
+        self.pool.lock().lane(self.lane).map_or(0, |lane| lane.queue.tokens())
     }
 
-    /// How often a worker panicked since the start.
-    pub fn worker_panics(&self) -> u64 {
-        self.shared.panics.load(Ordering::Relaxed)
+    /// How often a worker panicked over one of its batches.
+    pub fn panics(&self) -> u64 {
+        self.work.panics.load(Ordering::Relaxed)
     }
 
     /// Scores one message; dropping the future gives the message up.
     pub async fn score(&self, request: Request) -> Answer {
         let key = cache::key(&request.text, request.proposal.as_deref());
-        if let Some(signals) = self.shared.cache.get(&key) {
-            self.shared.metrics.cache_hits.inc();
+        if let Some(signals) = self.work.cache.get(&key) {
+            self.pool.metrics.cache_hits.inc();
             return Ok(Scored { signals, timing: Timing { cached: true, ..Timing::default() } });
         }
         let lane = cache::lane_key(key, request.class);
         let waiting = {
             let (sender, receiver) = oneshot::channel();
-            let joined = self.shared.lock().join(&lane, queue::Waiter { sender, deadline: request.deadline, twin: true });
-            if joined.map_err(|what| self.shared.overloaded(what))? { Some(receiver) } else { None }
+            let waiter = queue::Waiter { sender, deadline: request.deadline, twin: true };
+            let joined = match self.pool.lock().lane(self.lane) {
+                Some(place) => place.queue.join(&lane, waiter),
+                None => return Err(InferenceError::WorkerLost),
+            };
+            if joined.map_err(|what| self.overloaded(what))? { Some(receiver) } else { None }
         };
         let deadline = request.deadline;
         let receiver = match waiting {
@@ -215,9 +382,9 @@ impl Scheduler {
         let Request { text, proposal, class, deadline } = request;
         let bytes = text.len() + proposal.as_ref().map_or(0, String::len);
         // Before the work of tokenising, which a full queue should not cost.
-        self.shared.lock().room_for(class, 1).map_err(|what| self.shared.overloaded(what))?;
+        self.room_for(class, 1).map_err(|what| self.overloaded(what))?;
         let started = clock::now();
-        let scorer = Arc::clone(&self.shared.scorer);
+        let scorer = Arc::clone(&self.work.scorer);
         let prepare = move || scorer.prepare(ScoreInput { text: &text, proposal: proposal.as_deref() });
         let prepared = if bytes <= INLINE_BYTES_MAX {
             prepare()
@@ -225,32 +392,12 @@ impl Scheduler {
             tokio::task::spawn_blocking(prepare).await.map_err(|_| InferenceError::WorkerLost)?
         };
         let tokenise = started.elapsed();
-        self.shared.metrics.observe(Stage::Tokenise, tokenise);
-        self.shared.enqueue(key, prepared, class, deadline, tokenise)
+        self.pool.metrics.observe(Stage::Tokenise, tokenise);
+        self.enqueue(key, prepared, class, deadline, tokenise)
     }
 
-    /// Takes nothing more; what waits is still scored.
-    pub fn close(&self) {
-        self.shared.lock().close();
-        self.shared.work.notify_all();
-    }
-
-    /// Gives up what still waits, and waits for the workers to finish their batches.
-    pub fn stop(&self) {
-        self.shared.lock().abandon();
-        self.close();
-        let workers = std::mem::take(&mut *self.workers.lock().expect("nobody panics while holding the list of workers"));
-        for worker in workers {
-            // A worker catches its own panics; there is nothing left to do about one that died all the same.
-            drop(worker.join());
-        }
-    }
-}
-
-impl Shared {
-    /// A poisoned queue is whole: nothing panics while it is being changed.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn room_for(&self, class: Class, cost: usize) -> Result<(), String> {
+        self.pool.lock().lane(self.lane).map_or(Ok(()), |lane| lane.queue.room_for(class, cost))
     }
 
     fn enqueue(
@@ -264,19 +411,28 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         let now = clock::now();
         let cost = prepared.cost_tokens();
-        let mut queue = self.lock();
-        queue.room_for(class, cost).map_err(|what| self.overloaded(what))?;
-        let wait = self.predicted_wait(queue.tokens_ahead(class) + cost);
+        let mut queues = self.pool.lock();
+        let wait = queues.predicted_wait(self.lane, class, cost);
+        let Some(lane) = queues.lane(self.lane) else { return Err(InferenceError::WorkerLost) };
+        if let Err(what) = lane.queue.room_for(class, cost) {
+            drop(queues);
+            return Err(self.overloaded(what));
+        }
         if deadline.is_some_and(|deadline| now + wait > deadline) {
+            drop(queues);
             let left = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now));
             let what = format!("the wait would be {} ms, the deadline leaves {} ms", wait.as_millis(), left.as_millis());
             return Err(self.overloaded(what));
         }
         let waiter = queue::Waiter { sender, deadline, twin: false };
-        queue.push(Entry { key, prepared, cost, class, enqueued: now, tokenise }, waiter);
-        self.metrics.queue_tokens.set(queue.tokens() as i64);
-        drop(queue);
-        self.work.notify_one();
+        let was_empty = lane.queue.is_empty();
+        lane.queue.push(Entry { key, prepared, cost, class, enqueued: now, tokenise }, waiter);
+        if was_empty {
+            queues.turns.wake(self.lane);
+        }
+        self.pool.metrics.queue_tokens.set(queues.tokens() as i64);
+        drop(queues);
+        self.pool.work.notify_one();
         Ok(receiver)
     }
 
@@ -284,113 +440,188 @@ impl Shared {
         if what == queue::CLOSED {
             return InferenceError::Closed;
         }
-        let retry_after = self.predicted_wait(self.limits.queue_tokens_max / 4).max(RETRY_AFTER_MIN);
+        let tokens_max = self.pool.lock().lane(self.lane).map_or(0, |lane| lane.queue.limits().queue_tokens_max);
+        let retry_after = self.work.time_for(tokens_max / 4).max(RETRY_AFTER_MIN);
         InferenceError::Overloaded { what, retry_after }
     }
+}
 
-    fn predicted_wait(&self, tokens: usize) -> Duration {
-        Duration::from_secs_f64(tokens as f64 / f64::from_bits(self.throughput.load(Ordering::Relaxed)))
+impl Work {
+    fn throughput(&self) -> f64 {
+        f64::from_bits(self.throughput.load(Ordering::Relaxed))
     }
 
-    /// The life of a worker, which a panic restarts.
-    fn work_until_closed(&self) {
-        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            self.panics.fetch_add(1, Ordering::Relaxed);
-            self.metrics.worker_panics.inc();
-        }
-    }
-
-    fn work(&self) {
-        // The engine's products run in a pool of this one thread: one batch a core, no barrier.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one more thread can be started");
-        while let Some(batch) = self.next_batch() {
-            let keys: Vec<Key> = batch.entries.iter().map(|entry| entry.key).collect();
-            let mut lost = Lost { shared: self, keys };
-            pool.install(|| self.run(batch));
-            lost.keys.clear();
-        }
-    }
-
-    fn next_batch(&self) -> Option<Batch> {
-        let mut queue = self.lock();
-        loop {
-            let batch = queue.take(clock::now());
-            self.metrics.queue_tokens.set(queue.tokens() as i64);
-            self.metrics.expired.inc_by(batch.dropped as u64);
-            if !batch.entries.is_empty() {
-                return Some(batch);
-            }
-            if queue.is_closed() && queue.is_empty() {
-                return None;
-            }
-            if queue.is_empty() {
-                queue = self.work.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
-            }
-        }
-    }
-
-    fn run(&self, batch: Batch) {
-        let started = clock::now();
-        let inputs: Vec<&Prepared> = batch.entries.iter().map(|entry| &entry.prepared).collect();
-        let results: Vec<Result<Signals, String>> = match self.scorer.score_prepared(&inputs) {
-            Ok(signals) => signals.into_iter().map(Ok).collect(),
-            // One message may have spoilt the batch: each gets a try of its own.
-            Err(error) if inputs.len() > 1 => {
-                self.metrics.batch_retries.inc();
-                drop(error);
-                inputs.iter().map(|input| self.score_one(input)).collect()
-            }
-            Err(error) => vec![Err(error.to_string())],
-        };
-        let inference = started.elapsed();
-        self.learn_throughput(&batch, inference);
-        self.metrics.observe(Stage::Inference, inference);
-        self.metrics.batch_fill.observe(batch.tokens() as f64 / self.limits.batch_tokens_max as f64);
-        let batch_messages = batch.entries.len();
-        for (entry, result) in batch.entries.into_iter().zip(results) {
-            let queue = started.saturating_duration_since(entry.enqueued);
-            self.metrics.observe(Stage::Queue, queue);
-            let timing = Timing { queue, tokenise: entry.tokenise, inference, batch_messages, cached: false };
-            self.answer(&entry, result, timing);
-        }
+    fn time_for(&self, tokens: usize) -> Duration {
+        Duration::from_secs_f64(tokens as f64 / self.throughput())
     }
 
     fn score_one(&self, input: &Prepared) -> Result<Signals, String> {
         self.scorer.score_prepared(&[input]).map(|mut signals| signals.remove(0)).map_err(|error| error.to_string())
     }
 
-    fn answer(&self, entry: &Entry, result: Result<Signals, String>, timing: Timing) {
-        let result = result.map(Arc::new).map_err(InferenceError::Failed);
-        if let Ok(signals) = &result {
-            // The lane's key of a bulk message gives the text's key back.
-            self.cache.put(cache::lane_key(entry.key, entry.class), Arc::clone(signals));
-        }
-        for waiter in self.lock().finish(&entry.key) {
-            let timing = Timing { cached: waiter.twin, ..timing };
-            // A caller that left does not want its answer.
-            drop(waiter.sender.send(result.clone().map(|signals| Scored { signals, timing })));
-        }
-    }
-
-    fn learn_throughput(&self, batch: &Batch, inference: Duration) {
-        let now = batch.tokens() as f64 * self.limits.workers as f64 / inference.as_secs_f64().max(1e-6);
-        let old = f64::from_bits(self.throughput.load(Ordering::Relaxed));
+    fn learn_throughput(&self, batch: &Batch, inference: Duration, workers: usize) {
+        let now = batch.tokens() as f64 * workers as f64 / inference.as_secs_f64().max(1e-6);
+        let old = self.throughput();
         let mean = old + THROUGHPUT_WEIGHT * (now - old);
         // Two workers may overwrite each other's step; a running mean does not mind.
         self.throughput.store(mean.to_bits(), Ordering::Relaxed);
     }
 }
 
+/// A batch with the model that it is for.
+struct Taken {
+    lane: u64,
+    work: Arc<Work>,
+    batch: Batch,
+}
+
+impl Queues {
+    fn lane(&mut self, id: u64) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.id == id)
+    }
+
+    fn tokens(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.queue.tokens()).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.queue.is_empty())
+    }
+
+    /// The next batch of the model whose turn it is; how many messages were dropped on the way.
+    fn take(&mut self, now: Instant) -> (Option<Taken>, u64) {
+        let mut dropped = 0;
+        loop {
+            let lanes = &self.lanes;
+            let Some(id) = self.turns.next(|id| lanes.iter().any(|lane| lane.id == id && !lane.queue.is_empty())) else {
+                return (None, dropped);
+            };
+            let Some(lane) = self.lane(id) else { return (None, dropped) };
+            let batch = lane.queue.take(now);
+            dropped += batch.dropped as u64;
+            if !batch.entries.is_empty() {
+                let work = Arc::clone(&lane.work);
+                self.turns.charge(id, work.time_for(batch.tokens()));
+                return (Some(Taken { lane: id, work, batch }), dropped);
+            }
+        }
+    }
+
+    /// How long a new message waits: for what goes before it, and for what the other models have meanwhile, which is no more than waits for them and no more
+    /// than their shares give them.
+    fn predicted_wait(&self, id: u64, class: Class, cost: usize) -> Duration {
+        let Some(own) = self.lanes.iter().find(|lane| lane.id == id) else { return Duration::ZERO };
+        let ahead = own.work.time_for(own.queue.tokens_ahead(class) + cost);
+        let others = self.lanes.iter().filter(|lane| lane.id != id && !lane.queue.is_empty());
+        let (waiting, share) = others.fold((Duration::ZERO, 0.0), |(waiting, share), lane| {
+            (waiting + lane.work.time_for(lane.queue.tokens()), share + self.turns.share(lane.id))
+        });
+        ahead + waiting.min(ahead.mul_f64(share / self.turns.share(id)))
+    }
+}
+
+impl Pool {
+    /// A poisoned queue is whole: nothing panics while it is being changed.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The life of a worker, which a panic restarts.
+    fn work_until_closed(&self) {
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.metrics.worker_panics.inc();
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn work(&self) {
+        // The engine's products run in a pool of this one thread: one batch a core, no barrier.
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one more thread can be started");
+        while let Some(Taken { lane, work, batch }) = self.next_batch() {
+            let keys: Vec<Key> = batch.entries.iter().map(|entry| entry.key).collect();
+            let mut lost = Lost { pool: self, lane, work: &work, keys };
+            threads.install(|| self.run(lane, &work, batch));
+            lost.keys.clear();
+        }
+    }
+
+    fn next_batch(&self) -> Option<Taken> {
+        let mut queues = self.lock();
+        loop {
+            let (taken, dropped) = queues.take(clock::now());
+            self.metrics.queue_tokens.set(queues.tokens() as i64);
+            self.metrics.expired.inc_by(dropped);
+            if taken.is_some() {
+                return taken;
+            }
+            if queues.closed && queues.is_empty() {
+                return None;
+            }
+            queues = self.work.wait(queues).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    fn run(&self, lane: u64, work: &Work, batch: Batch) {
+        let started = clock::now();
+        let inputs: Vec<&Prepared> = batch.entries.iter().map(|entry| &entry.prepared).collect();
+        let results: Vec<Result<Signals, String>> = match work.scorer.score_prepared(&inputs) {
+            Ok(signals) => signals.into_iter().map(Ok).collect(),
+            // One message may have spoilt the batch: each gets a try of its own.
+            Err(error) if inputs.len() > 1 => {
+                self.metrics.batch_retries.inc();
+                drop(error);
+                inputs.iter().map(|input| work.score_one(input)).collect()
+            }
+            Err(error) => vec![Err(error.to_string())],
+        };
+        let inference = started.elapsed();
+        work.learn_throughput(&batch, inference, self.workers);
+        work.messages.inc_by(batch.entries.len() as u64);
+        self.metrics.observe(Stage::Inference, inference);
+        self.metrics.batch_fill.observe(batch.tokens() as f64 / work.batch_tokens_max as f64);
+        let batch_messages = batch.entries.len();
+        for (entry, result) in batch.entries.into_iter().zip(results) {
+            let queue = started.saturating_duration_since(entry.enqueued);
+            self.metrics.observe(Stage::Queue, queue);
+            let timing = Timing { queue, tokenise: entry.tokenise, inference, batch_messages, cached: false };
+            self.answer(lane, work, &entry, result, timing);
+        }
+    }
+
+    fn answer(&self, lane: u64, work: &Work, entry: &Entry, result: Result<Signals, String>, timing: Timing) {
+        let result = result.map(Arc::new).map_err(InferenceError::Failed);
+        if let Ok(signals) = &result {
+            // The lane's key of a bulk message gives the text's key back.
+            work.cache.put(cache::lane_key(entry.key, entry.class), Arc::clone(signals));
+        }
+        for waiter in self.finish(lane, &entry.key) {
+            let timing = Timing { cached: waiter.twin, ..timing };
+            // A caller that left does not want its answer.
+            drop(waiter.sender.send(result.clone().map(|signals| Scored { signals, timing })));
+        }
+    }
+
+    /// Everybody who waits for this text of a model, which is done; nobody where the model is gone.
+    fn finish(&self, lane: u64, key: &Key) -> Vec<queue::Waiter> {
+        self.lock().lane(lane).map_or_else(Vec::new, |lane| lane.queue.finish(key))
+    }
+}
+
 /// Fails the messages of a batch whose worker panicked; emptied when the batch was answered.
 struct Lost<'a> {
-    shared: &'a Shared,
+    pool: &'a Pool,
+    lane: u64,
+    work: &'a Work,
     keys: Vec<Key>,
 }
 
 impl Drop for Lost<'_> {
     fn drop(&mut self) {
+        if !self.keys.is_empty() {
+            self.work.panics.fetch_add(1, Ordering::Relaxed);
+        }
         for key in &self.keys {
-            for waiter in self.shared.lock().finish(key) {
+            for waiter in self.pool.finish(self.lane, key) {
                 drop(waiter.sender.send(Err(InferenceError::WorkerLost)));
             }
         }

@@ -33,7 +33,7 @@ mod sweep;
 mod talk;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::edition::{Edition, Editions, Labels, labels};
@@ -51,10 +51,9 @@ use self::outbox::Outbox;
 use self::slots::Slots;
 use self::talk::Talk;
 use super::delivery::OutboxSettings;
-use super::inference::Scheduler;
 use super::metrics::Metrics;
-use super::observe::Observer;
-use super::proving::{self, PolicyPlaces, Proved};
+use super::models::{ChoiceError, Deciding, Models};
+use super::proving::{PolicyPlaces, Proved};
 use super::status::BadField;
 use super::store::{Limits, Progress, Row, Status, Store, StoredConversation, StoredRow};
 use crate::handoff::conversation::Conversation;
@@ -113,6 +112,8 @@ pub struct Observe {
     pub proposal: bool,
     /// When, if that is said.
     pub at: Option<Timestamp>,
+    /// Which model scores, if that is said.
+    pub model: Option<String>,
 }
 
 /// Something that the customer did elsewhere.
@@ -236,23 +237,13 @@ pub struct ToldMessage {
     pub answered: Answered,
 }
 
-/// The policy that decides, with the model's side of it.
-struct Current {
-    edition: Arc<Edition>,
-    observer: Observer,
-}
-
 /// See the module.
 pub struct Memory {
     store: Arc<Store>,
     editions: Arc<Editions>,
-    scheduler: Arc<Scheduler>,
+    models: Arc<Models>,
     metrics: Arc<Metrics>,
     settings: MemorySettings,
-    places: PolicyPlaces,
-    current: RwLock<Arc<Current>>,
-    /// Held while a policy is read again: one at a time.
-    reloading: tokio::sync::Mutex<()>,
     conversations: Slots<Talk>,
     customers: Slots<Known>,
     outbox: Outbox,
@@ -260,29 +251,27 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Opens the store and lets a proved policy decide. Blocks.
+    /// Opens the store and lets a policy decide that proved itself on the default model. Blocks.
     pub fn open(
         settings: MemorySettings,
         places: PolicyPlaces,
         proved: Proved,
-        scheduler: Arc<Scheduler>,
+        models: Arc<Models>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, MemoryError> {
         let limits = Limits { file_bytes_max: settings.bytes_max, ..Limits::default() };
         let store = Arc::new(Store::open(&settings.folder, limits)?);
         let editions = Arc::new(Editions::open(&settings.folder)?);
-        let current = current(&editions, proved, &scheduler)?;
+        models.decide_by(places, Some(Arc::clone(&editions)), proved)?;
+        let current = models.deciding_of("").ok_or(MemoryError::Internal("no policy decides"))?;
         let (cached, outbox) = (settings.cached, Outbox::new(&settings.outbox));
         let router = Arc::new(Router::new(&current.edition.policy));
         let memory = Self {
             store,
             editions,
-            scheduler,
+            models,
             metrics,
             settings,
-            places,
-            current: RwLock::new(Arc::new(current)),
-            reloading: tokio::sync::Mutex::default(),
             conversations: Slots::new(cached),
             customers: Slots::new(cached),
             outbox,
@@ -292,30 +281,28 @@ impl Memory {
         Ok(memory)
     }
 
-    fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// The default model with its policy: for what is about no conversation.
+    fn current(&self) -> Arc<Deciding> {
+        self.current_of("")
     }
 
-    /// Digest of the policy that decides.
-    pub fn policy_digest(&self) -> Digest {
-        self.current().edition.policy.digest
+    /// The model of a conversation's last message with its policy, so that what is no message does not make it forget what was said; the default where that model
+    /// is gone.
+    fn current_of(&self, model: &str) -> Arc<Deciding> {
+        Arc::new(self.models.deciding_of(model).expect("where there is a memory a policy decides with the default model"))
     }
 
-    /// Reads the policy again, proves it, and lets it decide from the next input on; gives the digests of the new one and of the one before, and how many
+    /// The models that score for it.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
+    /// Reads the policy again, proves it on every model, and lets it decide from the next input on; gives the digests of the new one and of the one before, and how many
     /// scenarios it passed.
     pub async fn reload(&self) -> Result<Reloaded, MemoryError> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let (editions, scheduler, places) = (Arc::clone(&self.editions), Arc::clone(&self.scheduler), self.places.clone());
-        let prove = move || {
-            let proved = proving::prove(&places, scheduler.scorer()).map_err(MemoryError::Policy)?;
-            let (scenarios, by_file) = (proved.scenarios, proved.by_file);
-            Ok((current(&editions, proved, &scheduler)?, scenarios, by_file))
-        };
-        let (next, scenarios, by_file) = blocking(prove).await?;
-        let digest = next.edition.policy.digest;
-        self.router.use_policy(&next.edition.policy);
-        let before = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), Arc::new(next));
-        Ok(Reloaded { digest, before: before.edition.policy.digest, scenarios, by_file })
+        let reloaded = self.models.reload().await?;
+        self.router.use_policy(&self.current().edition.policy);
+        Ok(reloaded)
     }
 
     /// What the store's writer did and what waits.
@@ -390,19 +377,21 @@ pub struct Reloaded {
     pub by_file: bool,
 }
 
-fn current(editions: &Editions, proved: Proved, scheduler: &Scheduler) -> Result<Current, MemoryError> {
-    let scorer = scheduler.scorer();
-    let observer = Observer::new(scorer, &proved.policy).map_err(|error| MemoryError::Policy(proving::ProvingError::Examples(error)))?;
-    let edition = editions.keep(&proved.source, proved.policy, labels(scorer))?;
-    Ok(Current { edition, observer })
-}
-
 async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T, MemoryError> + Send + 'static) -> Result<T, MemoryError> {
     tokio::task::spawn_blocking(run).await.unwrap_or(Err(MemoryError::Internal("a thread that reads the store died")))
 }
 
 fn not_found() -> MemoryError {
     MemoryError::NotFound(BadField::new("conversation_id", "nothing is known under it"))
+}
+
+impl From<ChoiceError> for MemoryError {
+    fn from(error: ChoiceError) -> Self {
+        match error {
+            ChoiceError::Unknown(bad) => Self::NotFound(bad),
+            ChoiceError::ScoresOnly(bad) => Self::Refused(bad),
+        }
+    }
 }
 
 fn erased() -> MemoryError {

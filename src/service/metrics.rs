@@ -1,6 +1,7 @@
 //! Every metric: names, units and labels in one list, for Prometheus.
 //!
-//! Counters end in `_total`, times are in seconds. Labels come from closed sets; customer text is never one. All series are there from the start.
+//! Counters end in `_total`, times are in seconds. Labels come from closed sets, or are the operator's names of models; customer text is never one. All series are
+//! there from the start, those of a model from when it is loaded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,10 +72,15 @@ pub enum Rpc {
     SetPresence,
     ListQueues,
     EstimateWait,
+    ListModels,
+    LoadModel,
+    UnloadModel,
+    PromoteModel,
+    RollbackModel,
 }
 
 impl Rpc {
-    const ALL: [Self; 35] = [
+    const ALL: [Self; 40] = [
         Self::Score,
         Self::ScoreBatch,
         Self::ScoreStream,
@@ -110,6 +116,11 @@ impl Rpc {
         Self::SetPresence,
         Self::ListQueues,
         Self::EstimateWait,
+        Self::ListModels,
+        Self::LoadModel,
+        Self::UnloadModel,
+        Self::PromoteModel,
+        Self::RollbackModel,
     ];
 }
 
@@ -213,6 +224,45 @@ struct DestinationLabels {
     destination: &'static str,
 }
 
+/// A change of the models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelChange {
+    /// A further one.
+    Load,
+    /// One less.
+    Unload,
+    /// Another package in the place of one.
+    Promote,
+    /// The one before again.
+    RollBack,
+}
+
+impl ModelChange {
+    const ALL: [Self; 4] = [Self::Load, Self::Unload, Self::Promote, Self::RollBack];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Unload => "unload",
+            Self::Promote => "promote",
+            Self::RollBack => "rollback",
+        }
+    }
+}
+
+/// Labels of `baton_model_changes`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabels {
+    change: &'static str,
+    result: &'static str,
+}
+
+/// Labels of what each model has: the operator's names, of which there are few at a time; those of a model that was unloaded go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
 /// Labels of `baton_items`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ItemLabels {
@@ -237,6 +287,10 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     outbox: Family<OutboxLabels, Gauge>,
     rests: Family<DestinationLabels, Gauge>,
+    model_messages: Family<ModelLabels, Counter>,
+    model_bytes: Family<ModelLabels, Gauge>,
+    model_queue_tokens: Family<ModelLabels, Gauge>,
+    model_changes: Family<ChangeLabels, Counter>,
     handoffs: Family<HandoffLabels, Counter>,
     promises: Family<PromiseLabels, Counter>,
     handoff_wait: Histogram,
@@ -290,6 +344,10 @@ impl Metrics {
             attempts: Family::default(),
             outbox: Family::default(),
             rests: Family::default(),
+            model_messages: Family::default(),
+            model_bytes: Family::default(),
+            model_queue_tokens: Family::default(),
+            model_changes: Family::default(),
             handoffs: Family::default(),
             promises: Family::default(),
             handoff_wait: Histogram::new(exponential_buckets(1.0, 2.0, 18)),
@@ -320,6 +378,15 @@ impl Metrics {
         registry.register("delivery_attempts", "Attempts at letters, by how they ended", metrics.attempts.clone());
         registry.register("outbox", "Letters that wait or were given up, by destination", metrics.outbox.clone());
         registry.register("destination_rests", "1 while nothing is sent to a destination since it failed", metrics.rests.clone());
+        registry.register(
+            "model_messages",
+            "Messages that a model scored; cached answers are not among them",
+            metrics.model_messages.clone(),
+        );
+        let bytes = metrics.model_bytes.clone();
+        registry.register_with_unit("model_resident", "Weights of a model, and of what it replaced and is kept", Unit::Bytes, bytes);
+        registry.register("model_queue_tokens", "Tokens that wait for a model", metrics.model_queue_tokens.clone());
+        registry.register("model_changes", "Changes of the models, by how they ended", metrics.model_changes.clone());
         registry.register("handoffs", "Handoffs that came into a state", metrics.handoffs.clone());
         registry.register("promises", "Waits that ended with a person, by whether the first promise was kept", metrics.promises.clone());
         let wait = metrics.handoff_wait.clone();
@@ -358,6 +425,11 @@ impl Metrics {
                 drop(metrics.outbox.get_or_create(&OutboxLabels { destination, state }));
             }
             drop(metrics.rests.get_or_create(&DestinationLabels { destination }));
+        }
+        for change in ModelChange::ALL {
+            for result in ["done", "refused"] {
+                drop(metrics.model_changes.get_or_create(&ChangeLabels { change: change.as_str(), result }));
+            }
         }
         for reason in [Unscored::Failed, Unscored::Late] {
             drop(metrics.unscored.get_or_create(&UnscoredLabels { reason: reason.as_str() }));
@@ -409,6 +481,32 @@ impl Metrics {
     /// Whether nothing is sent to a destination for a while.
     pub fn destination_rests(&self, kind: Kind, rests: bool) {
         self.rests.get_or_create(&DestinationLabels { destination: kind.as_str() }).set(i64::from(rests));
+    }
+
+    /// The counter of the messages that a model scores.
+    pub fn model_messages(&self, name: &str) -> Counter {
+        self.model_messages.get_or_create(&ModelLabels { model: name.to_owned() }).clone()
+    }
+
+    /// What a model takes, and what waits for it.
+    pub fn model(&self, name: &str, bytes: u64, tokens: usize) {
+        let labels = ModelLabels { model: name.to_owned() };
+        self.model_bytes.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.model_queue_tokens.get_or_create(&labels).set(i64::try_from(tokens).unwrap_or(i64::MAX));
+    }
+
+    /// A model is there no more.
+    pub fn forget_model(&self, name: &str) {
+        let labels = ModelLabels { model: name.to_owned() };
+        self.model_messages.remove(&labels);
+        self.model_bytes.remove(&labels);
+        self.model_queue_tokens.remove(&labels);
+    }
+
+    /// A change of the models ended.
+    pub fn model_changed(&self, change: ModelChange, done: bool) {
+        let result = if done { "done" } else { "refused" };
+        self.model_changes.get_or_create(&ChangeLabels { change: change.as_str(), result }).inc();
     }
 
     /// What stands in the outbox; a destination that is not among these has nothing there.

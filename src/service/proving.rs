@@ -419,7 +419,11 @@ pub struct Proved {
 
 /// Reads a policy and proves it: by a proof that matches, else by playing its scenarios with the model.
 pub fn prove(places: &PolicyPlaces, scorer: &Scorer) -> Result<Proved, ProvingError> {
-    let source = places.policy()?;
+    prove_source(places, places.policy()?, scorer)
+}
+
+/// The same of a policy that was read before.
+pub fn prove_source(places: &PolicyPlaces, source: Source, scorer: &Scorer) -> Result<Proved, ProvingError> {
     let policy = source.read_policy(&super::observe::vocabulary(scorer)).map_err(ProvingError::Policy)?;
     let observer = Observer::new(scorer, &policy).map_err(ProvingError::Examples)?;
     let sources = places.scenarios()?;

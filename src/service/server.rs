@@ -1,7 +1,7 @@
 //! The server: listen, prove that the model answers, serve, drain.
 //!
-//! Health is NOT_SERVING until a canary message was scored, again while a worker that panicked has not proved itself, and from the first moment of the
-//! drain. A drain refuses new work with UNAVAILABLE, finishes what was accepted, and ends at its deadline whatever clients still hold open: tonic's
+//! Health is that of the default model: NOT_SERVING until a canary message was scored, again while a worker that panicked over one of its batches has not proved
+//! itself, and from the first moment of the drain. A drain refuses new work with UNAVAILABLE, finishes what was accepted, and ends at its deadline whatever clients still hold open: tonic's
 //! own graceful shutdown waits without limit.
 
 use std::net::SocketAddr;
@@ -29,10 +29,11 @@ use super::grpc::admin::Admin;
 use super::grpc::conversation::Conversations;
 use super::grpc::handoff::Handoffs;
 use super::grpc::routing::Routing;
-use super::grpc::scoring::{Decides, Scoring, ServiceLimits};
-use super::inference::{Class, Limits, Request, Scheduler};
+use super::grpc::scoring::{Scoring, ServiceLimits};
+use super::inference::Limits;
 use super::memory::{Memory, MemorySettings, Swept};
 use super::metrics::Metrics;
+use super::models::{self, First, Models, ModelsSettings};
 use super::pb;
 use super::pb::admin_service_server::AdminServiceServer;
 use super::pb::conversation_service_server::ConversationServiceServer;
@@ -42,10 +43,6 @@ use super::pb::scoring_service_server::ScoringServiceServer;
 use super::proving::{PolicyPlaces, Proved};
 use crate::model::scorer::Scorer;
 
-/// What is scored before the server says SERVING; any message does.
-const CANARY: &str = "Where is my refund? I want to talk to a person.";
-/// How long the model may take for the canary.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection whose peer is gone is found out after this time.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long the batches in work may take after the drain's deadline.
@@ -92,6 +89,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// What the scheduler accepts.
     pub scheduler: Limits,
+    /// The models beside the one that the server is started with.
+    pub models: ModelsSettings,
     /// What the service accepts.
     pub service: ServiceLimits,
     /// Which policy decides.
@@ -146,16 +145,16 @@ pub struct Running {
     pub address: Listen,
     /// Where the metrics are.
     pub metrics_address: Option<SocketAddr>,
-    scheduler: Arc<Scheduler>,
+    models: Arc<Models>,
     memory: Option<Arc<Memory>>,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<Result<(), ServerError>>,
 }
 
 impl Running {
-    /// The scheduler behind it.
-    pub fn scheduler(&self) -> &Arc<Scheduler> {
-        &self.scheduler
+    /// The models behind it.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
     }
 
     /// The memory behind it, if it has one.
@@ -181,16 +180,22 @@ fn flatten(result: Result<Result<(), ServerError>, oneshot::error::RecvError>) -
     result.unwrap_or_else(|error| Err(ServerError::new("the server task died", error)))
 }
 
-/// Opens the store, starts listening, proves the model with a canary, and serves. The policy has proved itself before; `None` serves signals without
-/// decisions.
+/// As [`start_from`], with a model of which nobody says where it came from; others load onto the CPU.
 pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settings) -> Result<Running, ServerError> {
+    start_from(First { scorer, folder: None, loader: models::cpu_loader() }, policy, settings).await
+}
+
+/// Opens the store, loads the further models of the settings, starts listening, proves the first model with a canary, and serves. The policy has proved itself on
+/// that one before; `None` serves signals without decisions.
+pub async fn start_from(first: First, policy: Option<Proved>, settings: Settings) -> Result<Running, ServerError> {
     let metrics = Metrics::new();
-    let scheduler = Scheduler::start(scorer, settings.scheduler, Arc::clone(&metrics));
-    let scheduler = Arc::new(scheduler.map_err(|error| ServerError::new("a worker could not be started", error))?);
+    let models = Models::start(first, settings.scheduler, settings.models.memory_bytes_max, Arc::clone(&metrics));
+    let models = models.map_err(|error| ServerError::new("a worker could not be started", error))?;
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, &metrics, false).await;
     let (stop, stopped) = watch::channel(false);
-    let (memory, decides) = open_memory(policy, &settings, &scheduler, &metrics).await?;
+    let memory = open_memory(policy, &settings, &models, &metrics).await?;
+    load_further(&models, &settings.models).await?;
     let delivery = match (&memory, &settings.delivery) {
         (Some(memory), Some(delivery)) => {
             Some(Delivery::start(memory, delivery, &metrics).map_err(|error| ServerError::new("the delivery does not start", error))?)
@@ -198,7 +203,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
         (_, None) | (None, _) => None,
     };
     let metrics_address = match settings.metrics {
-        Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), memory.clone(), stopped.clone()).await?),
+        Some(address) => Some(serve_metrics(address, Arc::clone(&metrics), Arc::clone(&models), memory.clone(), stopped.clone()).await?),
         None => None,
     };
     let reflection = tonic_reflection::server::Builder::configure()
@@ -207,7 +212,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
         .build_v1()
         .map_err(|error| ServerError::new("the reflection service could not be built", error))?;
     let bytes_max = settings.service.message_bytes_max;
-    let scoring = Scoring::new(Arc::clone(&scheduler), Arc::clone(&metrics), settings.service, decides);
+    let scoring = Scoring::new(Arc::clone(&models), Arc::clone(&metrics), settings.service);
     let scoring = ScoringServiceServer::new(scoring).max_decoding_message_size(bytes_max);
     let conversations = Conversations::new(memory.clone(), Arc::clone(&metrics), settings.service);
     let conversations = ConversationServiceServer::new(conversations).max_decoding_message_size(bytes_max);
@@ -215,7 +220,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
     let handoffs = Handoffs::new(memory.clone(), Arc::clone(&metrics), notes, watchers_max, stopped.clone());
     let handoffs = HandoffServiceServer::new(handoffs);
     let routing = RoutingServiceServer::new(Routing::new(memory.clone(), Arc::clone(&metrics)));
-    let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&metrics)));
+    let admin = AdminServiceServer::new(Admin::new(memory.clone(), Arc::clone(&models), Arc::clone(&metrics)));
     let router = Server::builder()
         .max_concurrent_streams(u32::try_from(settings.service.streams_max).ok())
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -245,7 +250,7 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
             (settings.listen.clone(), tokio::spawn(router.serve_with_incoming_shutdown(incoming, signal)))
         }
     };
-    canary(&scheduler).await.map_err(|error| ServerError::new("the model did not answer the canary", error))?;
+    models.canary().await.map_err(|error| ServerError::new("the model did not answer the canary", error))?;
     set_health(&health, &metrics, true).await;
     emit(&Event::Serving { address: &address.to_string() });
     let (sender, ended) = oneshot::channel();
@@ -254,32 +259,50 @@ pub async fn start(scorer: Arc<Scorer>, policy: Option<Proved>, settings: Settin
         tasks.push(tokio::spawn(sweep(Arc::clone(memory), stopped.clone())));
         tasks.push(tokio::spawn(route(Arc::clone(memory), stopped.clone())));
     }
-    let supervised = Supervised { scheduler: Arc::clone(&scheduler), memory: memory.clone(), tasks, delivery, metrics, health };
+    let supervised = Supervised { models: Arc::clone(&models), memory: memory.clone(), tasks, delivery, metrics, health };
     tokio::spawn(supervise(supervised, serving, stopped, settings.drain_timeout, sender));
-    Ok(Running { address, metrics_address, scheduler, memory, stop, ended })
+    Ok(Running { address, metrics_address, models, memory, stop, ended })
 }
 
 /// Opens the memory, where there is a policy that decides and a folder to remember in.
 async fn open_memory(
     policy: Option<Proved>,
     settings: &Settings,
-    scheduler: &Arc<Scheduler>,
+    models: &Arc<Models>,
     metrics: &Arc<Metrics>,
-) -> Result<(Option<Arc<Memory>>, Decides), ServerError> {
-    let Some(proved) = policy else { return Ok((None, Decides::Nothing)) };
-    let Some(memory) = settings.memory.clone() else { return Ok((None, Decides::Policy(proved.policy.digest.to_string()))) };
+) -> Result<Option<Arc<Memory>>, ServerError> {
+    let Some(proved) = policy else { return Ok(None) };
     let places = match &settings.policy {
         PolicyChoice::Places(places) => places.clone(),
         PolicyChoice::None => PolicyPlaces::default(),
     };
-    let (scheduler, metrics, watch) = (Arc::clone(scheduler), Arc::clone(metrics), Stopwatch::start());
+    let (models, metrics, watch) = (Arc::clone(models), Arc::clone(metrics), Stopwatch::start());
+    let Some(memory) = settings.memory.clone() else {
+        let decided = tokio::task::spawn_blocking(move || models.decide_by(places, None, proved)).await;
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServerError::new("the policy does not decide", error);
+        decided.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+        return Ok(None);
+    };
     let folder = memory.folder.display().to_string();
-    let opened = tokio::task::spawn_blocking(move || Memory::open(memory, places, proved, scheduler, metrics)).await;
+    let opened = tokio::task::spawn_blocking(move || Memory::open(memory, places, proved, models, metrics)).await;
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServerError::new(format!("the store in {folder} does not open"), error);
     let memory = opened.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
     emit(&Event::StoreOpened { folder: &folder, elapsed: watch.elapsed() });
-    let memory = Arc::new(memory);
-    Ok((Some(Arc::clone(&memory)), Decides::Memory(memory)))
+    Ok(Some(Arc::new(memory)))
+}
+
+/// Loads the models of the settings, in their order.
+async fn load_further(models: &Arc<Models>, settings: &ModelsSettings) -> Result<(), ServerError> {
+    let (bytes, most) = models.bytes();
+    if let Some(most) = most.filter(|most| bytes > *most) {
+        let what = format!("models.memory_bytes_max is {most}, and the model that the server is started with takes {bytes} bytes");
+        return Err(ServerError { what, source: None });
+    }
+    for model in &settings.named {
+        let failed = |error| ServerError::new(format!("the model {:?} does not serve", model.name), error);
+        drop(models.load(model.clone()).await.map_err(failed)?);
+    }
+    Ok(())
 }
 
 /// Closes idle conversations and deletes old ones, from the start on.
@@ -322,7 +345,7 @@ async fn route(memory: Arc<Memory>, mut stopped: watch::Receiver<bool>) {
 
 /// What ends with the server.
 struct Supervised {
-    scheduler: Arc<Scheduler>,
+    models: Arc<Models>,
     memory: Option<Arc<Memory>>,
     /// What works on the memory by itself, and ends when it is told to stop.
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -335,13 +358,14 @@ type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Watches the workers while the server serves; drains when it is told to stop.
 async fn supervise(
-    Supervised { scheduler, memory, tasks, delivery, metrics, health }: Supervised,
+    Supervised { models, memory, tasks, delivery, metrics, health }: Supervised,
     mut serving: Serving,
     mut stopped: watch::Receiver<bool>,
     drain_timeout: Duration,
     ended: oneshot::Sender<Result<(), ServerError>>,
 ) {
-    let mut panics = scheduler.worker_panics();
+    let mut panics = models.workers().panics();
+    let mut of_default = models.default_panics();
     let mut ticks = tokio::time::interval(WATCH_PERIOD);
     let result = loop {
         tokio::select! {
@@ -350,15 +374,22 @@ async fn supervise(
             () = async { drop(stopped.wait_for(|stop| *stop).await) } => break None,
             result = &mut serving => break Some(result),
             _ = ticks.tick() => {
-                let now = scheduler.worker_panics();
-                if now > panics {
-                    panics = now;
+                let now = models.workers().panics();
+                if now == panics {
+                    continue;
+                }
+                panics = now;
+                emit(&Event::WorkerReplaced { panics });
+                // What another model did, or another package in the place of the default, says nothing about the one that answers now.
+                let (package, now) = models.default_panics();
+                let before = if package == of_default.0 { of_default.1 } else { 0 };
+                of_default = (package, now);
+                if now > before {
                     set_health(&health, &metrics, false).await;
-                    emit(&Event::WorkerReplaced { panics });
                     // Beside this loop, which must hear of a stop even while the model hangs.
-                    let (scheduler, health, metrics, stopped) = (Arc::clone(&scheduler), health.clone(), Arc::clone(&metrics), stopped.clone());
+                    let (models, health, metrics, stopped) = (Arc::clone(&models), health.clone(), Arc::clone(&metrics), stopped.clone());
                     tokio::spawn(async move {
-                        if canary(&scheduler).await.is_ok() && !*stopped.borrow() {
+                        if models.canary().await.is_ok() && !*stopped.borrow() {
                             set_health(&health, &metrics, true).await;
                         }
                     });
@@ -374,7 +405,7 @@ async fn supervise(
     // A server without connections may end in the very moment in which it is told to stop; that is a drain all the same.
     if result.is_none() || *stopped.borrow() {
         emit(&Event::Draining);
-        scheduler.close();
+        models.workers().close();
     }
     let result = match result {
         Some(result) => result,
@@ -387,9 +418,10 @@ async fn supervise(
             }
         },
     };
-    let stopping = Arc::clone(&scheduler);
+    let stopping = Arc::clone(&models);
     // The workers finish the batch they are in, unless the engine hangs: then the process ends without them.
-    let stopped_in_time = tokio::time::timeout_at(deadline + WORKERS_GRACE, tokio::task::spawn_blocking(move || stopping.stop())).await;
+    let stopped_in_time =
+        tokio::time::timeout_at(deadline + WORKERS_GRACE, tokio::task::spawn_blocking(move || stopping.workers().stop())).await;
     if stopped_in_time.is_err() {
         emit(&Event::DrainTimedOut);
     }
@@ -418,14 +450,6 @@ async fn supervise(
     };
     // Nobody waits any more only if the process is ending anyway.
     drop(ended.send(result));
-}
-
-async fn canary(scheduler: &Scheduler) -> Result<(), String> {
-    let request = Request { text: CANARY.to_owned(), proposal: None, class: Class::Live, deadline: None };
-    match tokio::time::timeout(CANARY_TIMEOUT, scheduler.score_uncached(request)).await {
-        Ok(answer) => answer.map(drop).map_err(|error| format!("{error:?}")),
-        Err(_) => Err(format!("no answer in {} s", CANARY_TIMEOUT.as_secs())),
-    }
 }
 
 async fn set_health(health: &HealthReporter, metrics: &Metrics, serving: bool) {
@@ -472,6 +496,7 @@ fn limited<S, E>(
 async fn serve_metrics(
     address: SocketAddr,
     metrics: Arc<Metrics>,
+    models: Arc<Models>,
     memory: Option<Arc<Memory>>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<SocketAddr, ServerError> {
@@ -480,6 +505,7 @@ async fn serve_metrics(
     let bound = listener.local_addr().map_err(|error| ServerError::new("the address of the metrics listener", error))?;
     let text = move || async move {
         let headers = [(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        models.tell();
         if let Some(memory) = memory {
             metrics.store(memory.progress());
             // A store that cannot be read tells the figures of before; that it cannot be read is told by whoever needs it.

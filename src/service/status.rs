@@ -4,10 +4,11 @@
 //! |---|---|
 //! | a field missing, empty, too long or out of range | INVALID_ARGUMENT, naming the field |
 //! | a gap in the sequence | FAILED_PRECONDITION, with `expected-sequence` in the metadata |
-//! | something that does not go with what is known, a policy that fails its proof | FAILED_PRECONDITION |
+//! | something that does not go with what is known, a policy or a model that fails its proof | FAILED_PRECONDITION |
+//! | a change of the models while another one is under way | ABORTED |
 //! | a claim on a reply by who may not speak, or of another epoch | ABORTED, with `owner` and `epoch` in the metadata |
 //! | other content under a known id | ALREADY_EXISTS |
-//! | an id that is not known | NOT_FOUND |
+//! | an id, or the name of a model, that is not known | NOT_FOUND |
 //! | queue full, wait longer than the deadline, too much waits for the disk | RESOURCE_EXHAUSTED, with `retry-after-ms` in the metadata |
 //! | the caller's deadline passed | DEADLINE_EXCEEDED |
 //! | draining, the disk full or silent | UNAVAILABLE |
@@ -20,6 +21,7 @@ use tonic::{Code, Status};
 use super::inference::InferenceError;
 use super::memory::MemoryError;
 use super::metrics;
+use super::models::{ChangeError, ChoiceError};
 use super::store::{StoreError, StoreErrorKind};
 
 /// Key of the retry hint in the metadata of a status.
@@ -114,6 +116,30 @@ impl From<MemoryError> for Status {
             MemoryError::Expired => Self::deadline_exceeded(what),
             MemoryError::Closed => Self::unavailable(what),
             MemoryError::Internal(_) => Self::internal(what),
+        }
+    }
+}
+
+impl From<ChoiceError> for Status {
+    fn from(error: ChoiceError) -> Self {
+        match error {
+            ChoiceError::Unknown(bad) => Self::not_found(format!("{}: {}", bad.field, bad.what)),
+            ChoiceError::ScoresOnly(bad) => Self::failed_precondition(format!("{}: {}", bad.field, bad.what)),
+        }
+    }
+}
+
+impl From<ChangeError> for Status {
+    fn from(error: ChangeError) -> Self {
+        let what = error.to_string();
+        match error {
+            ChangeError::Bad(field) => field.into(),
+            ChangeError::NotFound(_) => Self::not_found(what),
+            ChangeError::AlreadyExists(_) => Self::already_exists(what),
+            ChangeError::Refused(_) => Self::failed_precondition(what),
+            ChangeError::Busy => Self::aborted(what),
+            ChangeError::Closed => Self::unavailable(what),
+            ChangeError::Internal(_) => Self::internal(what),
         }
     }
 }

@@ -16,6 +16,7 @@ mod malformed_package;
 mod malicious_folder;
 mod masking;
 mod memory;
+mod models;
 mod notes;
 mod packages;
 mod parity;

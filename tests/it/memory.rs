@@ -453,6 +453,7 @@ fn agent_says(conversation: &str, sequence: u32) -> Observe {
         bot_confidence: None,
         proposal: true,
         at: None,
+        model: None,
     }
 }
 

@@ -266,6 +266,11 @@ pub(crate) struct Package(PathBuf);
 pub(crate) type Tensor = (Dtype, Vec<usize>, Vec<u8>);
 
 impl Package {
+    /// The package of a folder that a test made.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.0.to_str().expect("the temporary folder has a UTF-8 name")
     }

@@ -28,6 +28,8 @@ pub struct CandleEncoder {
     config: TrunkConfig,
     device: Device,
     trunk: Trunk,
+    /// Numbers in all weights.
+    values: usize,
 }
 
 /// By family.
@@ -95,6 +97,7 @@ pub fn open_device(choice: DeviceChoice) -> Result<Device, String> {
 impl CandleEncoder {
     /// Moves the weights to the device.
     pub fn new(config: &TrunkConfig, weights: TrunkWeights, device: &Device) -> Result<Self, EncodeError> {
+        let values = weights.values();
         let trunk = match weights {
             TrunkWeights::Bert(weights) => Bert::new(config, weights, device).map(Trunk::Bert),
             TrunkWeights::Deberta(weights) => {
@@ -106,7 +109,7 @@ impl CandleEncoder {
                 ModernBert::new(config, family, weights, device).map(Trunk::ModernBert)
             }
         };
-        Ok(Self { config: config.clone(), device: device.clone(), trunk: trunk.map_err(device_error)? })
+        Ok(Self { config: config.clone(), device: device.clone(), trunk: trunk.map_err(device_error)?, values })
     }
 
     /// States after each of the given layers, each `(b·s, h)`.
@@ -154,6 +157,10 @@ impl Encoder for CandleEncoder {
 
     fn layers(&self) -> usize {
         self.config.num_hidden_layers
+    }
+
+    fn weight_bytes(&self) -> Option<u64> {
+        Some((self.values * size_of::<f32>()) as u64)
     }
 
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {

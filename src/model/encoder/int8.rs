@@ -189,6 +189,18 @@ impl Encoder for Int8Encoder {
         self.layers.len()
     }
 
+    fn weight_bytes(&self) -> Option<u64> {
+        let floats = |values: usize| 4 * values as u64;
+        let norm = |norm: &Norm| floats(norm.weight.len() + norm.bias.len());
+        let layer = |layer: &Layer| {
+            let matrices = [&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output];
+            let of_matrices: u64 = matrices.iter().map(|matrix| matrix.bytes_held()).sum();
+            of_matrices + norm(&layer.attention_norm) + norm(&layer.output_norm)
+        };
+        let tables = self.words.len() as u64 + floats(self.word_scales.len() + self.positions.len());
+        Some(tables + norm(&self.embedding_norm) + self.layers.iter().map(layer).sum::<u64>())
+    }
+
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
         let h = self.hidden_size;
         let rows = self.word_scales.len();

@@ -88,6 +88,7 @@ pub fn observe(request: pb::ObserveRequest, text_bytes_max: usize) -> Result<Obs
         bot_confidence: request.bot_confidence.map(confidence).transpose()?,
         proposal: request.proposal.unwrap_or(true),
         at: time(request.at, "at")?,
+        model: request.model,
     })
 }
 

@@ -12,9 +12,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::stream::{Answers, Streams, check_id};
 use super::{deadline, item_error};
 use crate::service::convert::{self, RequestLimits};
-use crate::service::inference::Scheduler;
-use crate::service::memory::Memory;
 use crate::service::metrics::{self, Metrics, Rpc};
+use crate::service::models::Models;
 use crate::service::pb;
 use crate::service::pb::scoring_service_server::ScoringService;
 use crate::service::status::{BadField, counted};
@@ -46,51 +45,33 @@ pub struct Scoring {
 }
 
 struct Inner {
-    scheduler: Arc<Scheduler>,
+    models: Arc<Models>,
     metrics: Arc<Metrics>,
     limits: ServiceLimits,
-    decides: Decides,
-}
-
-/// Which policy decides, if one does.
-#[derive(Clone)]
-pub enum Decides {
-    /// None.
-    Nothing,
-    /// This one, for good.
-    Policy(String),
-    /// That of the memory, which may be read again.
-    Memory(Arc<Memory>),
-}
-
-impl Decides {
-    fn policy_digest(&self) -> Option<String> {
-        match self {
-            Self::Nothing => None,
-            Self::Policy(digest) => Some(digest.clone()),
-            Self::Memory(memory) => Some(memory.policy_digest().to_string()),
-        }
-    }
 }
 
 impl Scoring {
-    /// Serves with this scheduler, and tells which policy decides.
-    pub fn new(scheduler: Arc<Scheduler>, metrics: Arc<Metrics>, limits: ServiceLimits, decides: Decides) -> Self {
+    /// Serves with these models.
+    pub fn new(models: Arc<Models>, metrics: Arc<Metrics>, limits: ServiceLimits) -> Self {
         let streams = Streams::new(limits.streams_max, limits.stream_in_flight_max, Arc::clone(&metrics));
-        Self { inner: Arc::new(Inner { scheduler, metrics, limits, decides }), streams }
+        Self { inner: Arc::new(Inner { models, metrics, limits }), streams }
     }
 }
 
 impl Inner {
     async fn score(&self, request: pb::ScoreRequest, at: &str, rpc: Rpc, deadline: Option<Instant>) -> Result<pb::ScoreResponse, Status> {
-        let with_vectors = request.with_vectors;
-        let limits = RequestLimits { text_bytes_max: self.limits.text_bytes_max };
-        let result = match convert::request(request, at, limits, deadline) {
-            Ok(request) => self.scheduler.score(request).await.map_err(Status::from),
-            Err(bad) => Err(bad.into()),
+        let scored = async {
+            let (with_vectors, named) = (request.with_vectors, request.model.clone());
+            let limits = RequestLimits { text_bytes_max: self.limits.text_bytes_max };
+            let request = convert::request(request, at, limits, deadline)?;
+            // Held until the answer is there: whatever takes its place meanwhile, this model answers.
+            let serving = self.models.choose(named.as_deref(), &request.text).map_err(|error| error.at(at))?;
+            let scored = serving.model.scheduler().score(request).await?;
+            Ok(convert::response(&scored, &serving.model, with_vectors))
         };
+        let result: Result<pb::ScoreResponse, Status> = scored.await;
         self.metrics.item(rpc, counted(result.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok)));
-        result.map(|scored| convert::response(&scored, self.scheduler.scorer().digest(), with_vectors))
+        result
     }
 
     async fn result(&self, request: Option<pb::ScoreRequest>, at: &str, rpc: Rpc, deadline: Option<Instant>) -> pb::ScoreResult {
@@ -146,21 +127,22 @@ impl ScoringService for Scoring {
     }
 
     async fn get_info(&self, _: Request<pb::GetInfoRequest>) -> Result<Response<pb::GetInfoResponse>, Status> {
-        let (scorer, limits) = (self.inner.scheduler.scorer(), self.inner.limits);
+        let (serving, limits) = (self.inner.models.default(), self.inner.limits);
+        let scorer = serving.model.scorer();
         Ok(Response::new(pb::GetInfoResponse {
             model_name: scorer.file().name.clone(),
             model_version: scorer.file().version.clone(),
             model_digest: scorer.digest().to_owned(),
             engine: scorer.engine(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            policy_digest: self.inner.decides.policy_digest(),
+            policy_digest: serving.policy_digest().map(|digest| digest.to_string()),
             heads: convert::heads(scorer),
             embedding_size: u32::try_from(scorer.embedding_size()).unwrap_or(u32::MAX),
             limits: Some(pb::Limits {
                 text_bytes_max: limits.text_bytes_max as u64,
                 batch_items_max: limits.batch_items_max as u64,
                 message_bytes_max: limits.message_bytes_max as u64,
-                queue_tokens_max: self.inner.scheduler.limits().queue_tokens_max as u64,
+                queue_tokens_max: self.inner.models.limits().queue_tokens_max as u64,
                 stream_in_flight_max: limits.stream_in_flight_max as u64,
                 connections_max: limits.connections_max as u64,
             }),

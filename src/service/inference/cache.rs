@@ -43,6 +43,20 @@ impl Cache {
         self.0.as_ref()?.get(key)
     }
 
+    /// Holds at most this many bytes from now on; one that was made to hold nothing goes on so.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        if let Some(cache) = &self.0 {
+            cache.set_capacity(bytes_max);
+        }
+    }
+
+    /// Gives up everything.
+    pub fn clear(&self) {
+        if let Some(cache) = &self.0 {
+            cache.clear();
+        }
+    }
+
     /// Keeps an answer.
     pub fn put(&self, key: Key, signals: Arc<Signals>) {
         if let Some(cache) = &self.0 {

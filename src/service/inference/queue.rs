@@ -72,6 +72,15 @@ impl Queue {
         Self { limits, live, bulk, waiters, live_tokens: 0, bulk_tokens: 0, batches: 0, closed: false }
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What is accepted from now on; what waits already goes on waiting.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     pub(super) fn tokens(&self) -> usize {
         self.live_tokens + self.bulk_tokens
     }
@@ -86,10 +95,6 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.live.is_empty() && self.bulk.is_empty()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     pub(super) fn close(&mut self) {

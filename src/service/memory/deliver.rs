@@ -7,7 +7,7 @@ use super::handoffs::Before;
 use super::record::{Answer, Changed, Key, Request, StoredInput, encode, encode_snapshot, text_digest};
 use super::talk::{Talk, answered};
 use super::{
-    Answered, Current, MESSAGES_MAX, Memory, MemoryError, Observe, Outcome, PastContact, PutFacts, RecordEvent, Row, SNAPSHOT_EVERY,
+    Answered, Deciding, MESSAGES_MAX, Memory, MemoryError, Observe, Outcome, PastContact, PutFacts, RecordEvent, Row, SNAPSHOT_EVERY,
     Status, Woken, before, erased, not_found,
 };
 use crate::handoff::conversation::Conversation;
@@ -104,8 +104,14 @@ impl Memory {
         // Who left while they waited and comes back is waited for; else the person's part ended with the conversation.
         let waits = talk.outcome() == Some(Outcome::Idle) || talk.is_followed_up();
         let returns = opens && talk.conversation.handoff.is_some() && !waits;
-        let current = self.current();
-        let (signals, packed) = self.signals(&current, request, talk.bot_text.clone(), deadline).await?;
+        let last = talk.conversation.model().to_owned();
+        let bot_text = talk.bot_text.clone();
+        let current = match (&request.model, request.speaker) {
+            // What is not scored changes nothing of which model does.
+            (None, Speaker::Agent) => self.current_of(&last),
+            (named, _) => Arc::new(self.models.choose_deciding(named.as_deref(), &request.text, &last)?),
+        };
+        let (signals, packed) = self.signals(&current, request, bot_text, deadline).await?;
         let at = not_after(request.at, clock::wall());
         let returned = returns.then(|| Happening { opens: true, ..Happening::of(Body::Returned, at) });
         let said = Said {
@@ -132,7 +138,7 @@ impl Memory {
     pub(super) async fn happen(
         self: &Arc<Self>,
         mut place: Held<Talk>,
-        current: Arc<Current>,
+        current: Arc<Deciding>,
         first: Option<Happening>,
         happening: Happening,
     ) -> Result<Answered, MemoryError> {
@@ -165,7 +171,7 @@ impl Memory {
     /// The signals of a message, as decisions read them and as the answer holds them, or why there are none.
     async fn signals(
         &self,
-        current: &Current,
+        current: &Deciding,
         request: &Observe,
         bot_text: Option<String>,
         deadline: Option<Instant>,
@@ -174,13 +180,13 @@ impl Memory {
             return Ok((Err(Unscored::NotAsked), Vec::new()));
         }
         let proposal = bot_text.filter(|text| request.speaker == Speaker::Customer && !text.trim().is_empty());
-        match self.score(request.text.clone(), proposal, deadline).await? {
+        match self.score(current, request.text.clone(), proposal, deadline).await? {
             Err(unscored) => {
                 self.metrics.unscored(unscored);
                 Ok((Err(unscored), Vec::new()))
             }
             Ok(scored) => {
-                let mut signals = current.observer.signals(&scored.signals);
+                let mut signals = current.judge.observer.signals(&scored.signals);
                 if !self.settings.keep_text {
                     signals.embedding = Err(Absence::NotKept);
                 }
@@ -192,6 +198,7 @@ impl Memory {
     /// Scores a text in time, or says why not.
     async fn score(
         &self,
+        current: &Deciding,
         text: String,
         proposal: Option<String>,
         deadline: Option<Instant>,
@@ -203,7 +210,7 @@ impl Memory {
             deadline - (left / STORING_SHARE).min(STORING_MAX)
         });
         let deadline = Some(stored_by.map_or(scored_by, |deadline| deadline.min(scored_by)));
-        match self.scheduler.score(ScoreRequest { text, proposal, class: Class::Live, deadline }).await {
+        match current.model.scheduler().score(ScoreRequest { text, proposal, class: Class::Live, deadline }).await {
             Ok(scored) => Ok(Ok(scored)),
             Err(InferenceError::Overloaded { .. } | InferenceError::Expired) => Ok(Err(Unscored::Late)),
             Err(InferenceError::Failed(_) | InferenceError::WorkerLost) => Ok(Err(Unscored::Failed)),
@@ -246,9 +253,10 @@ impl Memory {
         let Changed::Event(happened) = &what else { return Err(MemoryError::Internal("an event is an event")) };
         let at = happened.at;
         let body = Body::Event { kind: event.kind.clone() };
+        let current = self.current_of(talk.conversation.model());
         let happening =
             Happening { request: Some(request), change: Some(what), customer: event.customer.clone(), ..Happening::of(body, at) };
-        self.happen(place, self.current(), None, happening).await
+        self.happen(place, current, None, happening).await
     }
 
     async fn event_of_customer(
@@ -270,7 +278,8 @@ impl Memory {
         let (memory, id) = (Arc::clone(self), id.clone());
         to_the_end(async move {
             let mut known = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
-            let write = known.change(&id, vec![what], Some(request), at);
+            let model = Key::of(&memory.current().model.digest());
+            let write = known.change(&id, vec![what], Some(request), at, model);
             memory.store.append(write)?.await?;
             *place = Some(known);
             Ok(())
@@ -298,8 +307,10 @@ impl Memory {
             return Err(MemoryError::refused("customer_id", "nobody is known as the customer of the conversation; say who it is"));
         }
         let now = clock::wall();
+        // Their vectors are to be compared with those of this conversation.
+        let current = self.current_of(talk.conversation.model());
         // Together, so that they take as long as the slowest batches.
-        let contacts = put.contacts.iter().map(|contact| self.past_contact(contact, now, deadline));
+        let contacts = put.contacts.iter().map(|contact| self.past_contact(&current, contact, now, deadline));
         let contacts = futures::future::try_join_all(contacts).await?;
         let at = not_after(put.fetched, now);
         let happening = Happening {
@@ -308,13 +319,21 @@ impl Memory {
             customer: put.customer.clone(),
             ..Happening::of(Body::Facts(put.facts.clone().fetched(at)), at)
         };
-        self.happen(place, self.current(), None, happening).await
+        self.happen(place, current, None, happening).await
     }
 
-    async fn past_contact(&self, contact: &PastContact, now: Timestamp, deadline: Option<Instant>) -> Result<Contact, MemoryError> {
+    async fn past_contact(
+        &self,
+        current: &Deciding,
+        contact: &PastContact,
+        now: Timestamp,
+        deadline: Option<Instant>,
+    ) -> Result<Contact, MemoryError> {
         let text = contact.text.clone().filter(|_| self.settings.keep_text);
         let issue = match text {
-            Some(text) => self.score(text, None, deadline).await?.ok().and_then(|scored| scored.signals.embedding.as_ref().ok().cloned()),
+            Some(text) => {
+                self.score(current, text, None, deadline).await?.ok().and_then(|scored| scored.signals.embedding.as_ref().ok().cloned())
+            }
             None => None,
         };
         let issue = issue.as_ref().map(QuantizedEmbedding::new);
@@ -374,7 +393,8 @@ impl Memory {
         let memory = Arc::clone(self);
         to_the_end(async move {
             if let Some(act) = end {
-                let current = memory.current();
+                let model = place.as_ref().map_or("", |talk| talk.conversation.model());
+                let current = memory.current_of(model);
                 memory.deliver(&mut place, &current, Happening::of(Body::Handoff(act), clock::wall())).await?;
             }
             memory.close_now(&mut place, outcome).await
@@ -396,8 +416,10 @@ impl Memory {
                 let mut customer_place = slot.lock().await;
                 self.known(&mut customer_place, customer).await?;
                 let mut known = customer_place.take().ok_or(MemoryError::Internal("a place is empty"))?;
-                let contact = contact(&talk.conversation, &self.current(), outcome.resolved());
-                let change = known.change(customer, vec![Changed::Contacts(vec![contact])], None, now);
+                let current = self.current_of(talk.conversation.model());
+                let contact = contact(&talk.conversation, &current, outcome.resolved());
+                let model = Key::of(&current.model.digest());
+                let change = known.change(customer, vec![Changed::Contacts(vec![contact])], None, now, model);
                 self.store.append(Write { conversation: Some(part), customer: Some(change), ..Write::default() })?.await?;
                 *customer_place = Some(known);
             }
@@ -454,9 +476,9 @@ impl Memory {
     }
 
     /// Decides, stores, and answers. The place is empty while that goes on, and stays so where it fails.
-    async fn deliver(&self, place: &mut Option<Talk>, current: &Current, happening: Happening) -> Result<Answered, MemoryError> {
+    async fn deliver(&self, place: &mut Option<Talk>, current: &Deciding, happening: Happening) -> Result<Answered, MemoryError> {
         let mut talk = place.take().ok_or(MemoryError::Internal("a place is empty"))?;
-        let policy = &current.edition.policy;
+        let (policy, model) = (&current.edition.policy, Key::of(&current.model.digest()));
         let newly_known = happening.customer.clone().filter(|_| talk.customer.is_none());
         talk.customer = talk.customer.take().or(happening.customer);
         let slot = talk.customer.as_ref().map(|id| (id, self.customers.get(id)));
@@ -483,7 +505,7 @@ impl Memory {
             return Err(known_otherwise("event_id"));
         };
         let mut changes: Vec<Changed> = happening.change.into_iter().filter(|_| !heard && known.is_some()).collect();
-        let mut customer = known.as_ref().map(|known| std::borrow::Cow::Borrowed(&known.customer));
+        let mut customer = known.as_ref().map(|known| known.seen_by(model));
         for change in &changes {
             customer.as_mut().map(std::borrow::Cow::to_mut).into_iter().for_each(|customer| change.apply(customer));
         }
@@ -504,11 +526,11 @@ impl Memory {
         if let Some(known) = &known {
             let refresh = is_snapshot || !done.effects.is_empty();
             let resolved = talk.outcome().and_then(Outcome::resolved);
-            let due = contact_due(&known.customer, &talk.conversation, current, refresh, resolved);
+            let due = contact_due(&known.seen_by(model), &talk.conversation, current, refresh, resolved);
             changes.extend(due.map(|contact| Changed::Contacts(vec![contact])));
         }
         let change = match (&mut known, &slot) {
-            (Some(known), Some((id, _))) if !changes.is_empty() => Some(known.change(id, changes, event, happening.at)),
+            (Some(known), Some((id, _))) if !changes.is_empty() => Some(known.change(id, changes, event, happening.at, model)),
             _ => None,
         };
         if change.is_none() {
@@ -621,7 +643,7 @@ fn check_message(talk: &Talk, request: &Observe, expected: u32) -> Result<(), Me
 }
 
 /// The conversation as one of the customer's contacts.
-fn contact(conversation: &Conversation, current: &Current, resolved: Option<bool>) -> Contact {
+fn contact(conversation: &Conversation, current: &Deciding, resolved: Option<bool>) -> Contact {
     Contact {
         conversation: conversation.id.clone(),
         at: conversation.started.unwrap_or(conversation.last),
@@ -635,7 +657,7 @@ fn contact(conversation: &Conversation, current: &Current, resolved: Option<bool
 fn contact_due(
     customer: &Customer,
     conversation: &Conversation,
-    current: &Current,
+    current: &Deciding,
     refresh: bool,
     resolved: Option<bool>,
 ) -> Option<Contact> {

@@ -390,7 +390,8 @@ impl Memory {
             self.router.desk().note(&talk.conversation, now);
             return Ok(false);
         }
-        self.happen(place, self.current(), None, Happening::of(Body::Handoff(act), now)).await.map(|_| true)
+        let current = self.current_of(talk.conversation.model());
+        self.happen(place, current, None, Happening::of(Body::Handoff(act), now)).await.map(|_| true)
     }
 
     /// Tells a conversation that time passed, where that is due; else writes down when it is.
@@ -408,7 +409,8 @@ impl Memory {
         let due = talk.conversation.timer();
         let routes = talk.conversation.life.is_none() || self.router.routes();
         if routes && talk.exists && !talk.erased && due.is_some_and(|due| due <= now.max(talk.conversation.last)) {
-            return self.happen(place, self.current(), None, Happening::of(Body::Timer, now)).await.map(drop);
+            let current = self.current_of(talk.conversation.model());
+            return self.happen(place, current, None, Happening::of(Body::Timer, now)).await.map(drop);
         }
         self.router.desk().note(&talk.conversation, now);
         if talk.exists && !talk.erased {
@@ -465,14 +467,16 @@ impl Memory {
             return Err(no_handoff());
         }
         lifecycle::check(&talk.conversation, &act).map_err(|illegal| MemoryError::refused("handoff", illegal.to_string()))?;
+        let current = self.current_of(talk.conversation.model());
         let happening = Happening::of(Body::Handoff(act), clock::wall()).by(request);
-        self.happen(place, self.current(), None, happening).await
+        self.happen(place, current, None, happening).await
     }
 
     /// A text without its personal data, for what goes to agents and bots.
     pub fn masked(&self, text: &str) -> String {
-        let findings = self.scheduler.scorer().lexicon().find(text).findings;
-        mask(text, &findings, self.current().edition.policy.masking).into_owned()
+        let current = self.current();
+        let findings = current.model.scorer().lexicon().find(text).findings;
+        mask(text, &findings, current.edition.policy.masking).into_owned()
     }
 
     /// Lets one claimant say the next reply.
@@ -665,9 +669,15 @@ impl Memory {
         let slot = self.customers.get(&customer);
         let mut place = slot.lock().await;
         let known = self.known(&mut place, &customer).await?;
-        let policy = &self.current().edition.policy;
+        let current = self.current_of(conversation.model());
+        let policy = &current.edition.policy;
         let Some(issue) = conversation.issue(&policy.vocabulary) else { return Ok(Vec::new()) };
-        Ok(known.customer.about(id, &issue, policy.thresholds.same_issue).take(RELATED_MAX).cloned().collect())
+        Ok(known
+            .seen_by(Key::of(&current.model.digest()))
+            .about(id, &issue, policy.thresholds.same_issue)
+            .take(RELATED_MAX)
+            .cloned()
+            .collect())
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::edition::Edition;
+use super::record::Key;
 use super::replay::decide_again;
 use super::{Memory, MemoryError, erased, not_found};
 use crate::handoff::conversation::Conversation;
@@ -21,6 +22,22 @@ use crate::service::status::BadField;
 /// Messages that a package is made from: of long conversations the first ones, which tell the issue, and the latest.
 const FIRST: usize = 10;
 const LATEST_MAX: usize = 2_000;
+
+/// A turn with the model that scored it.
+struct Said {
+    turn: Turn,
+    model: String,
+}
+
+impl Said {
+    /// The turn for who knows one model: of the signals of another only what does not depend on it.
+    fn read_by(self, model: &str) -> Turn {
+        let Self { turn, model: own } = self;
+        let of_another = own != model;
+        let signals = turn.signals.map(|signals| if of_another { signals.of_another_model() } else { signals });
+        Turn { signals, ..turn }
+    }
+}
 
 /// A package with what decided the handoff.
 pub struct Packaged {
@@ -51,15 +68,16 @@ impl Memory {
             Some(customer) => {
                 let slot = self.customers.get(&customer);
                 let mut place = slot.lock().await;
-                Some(self.known(&mut place, &customer).await?.customer.clone())
+                Some(self.known(&mut place, &customer).await?.clone())
             }
             None => None,
         };
-        let (edition, scheduler, id) = (Arc::clone(&self.current().edition), Arc::clone(&self.scheduler), id.clone());
+        let (current, id) = (self.current_of(conversation.model()), id.clone());
         let now = clock::wall();
         // The place is held until the rows are read, so that state and story are of one moment.
         self.reading(move |store, editions| {
-            let (mut first, mut latest): (Vec<Turn>, VecDeque<Turn>) = (Vec::new(), VecDeque::new());
+            let edition = Arc::clone(&current.edition);
+            let (mut first, mut latest): (Vec<Said>, VecDeque<Said>) = (Vec::new(), VecDeque::new());
             let mut decided: Option<(Receipt, crate::handoff::receipt::Digest)> = None;
             decide_again(store, editions, &id, |row, edition, stored, step| {
                 if step.decision.action == Action::HandOver {
@@ -67,11 +85,12 @@ impl Memory {
                 }
                 if let Body::Message(said) = stored.input.body {
                     let text = row.text.as_deref().unwrap_or_default();
-                    let turn = turn(scheduler.scorer().lexicon(), said.sequence, said.speaker, row.at, text, said.signals);
+                    let turn = turn(current.model.scorer().lexicon(), said.sequence, said.speaker, row.at, text, said.signals);
+                    let said = Said { turn, model: edition.policy.vocabulary.model.clone() };
                     if first.len() < FIRST {
-                        first.push(turn);
+                        first.push(said);
                     } else {
-                        latest.push_back(turn);
+                        latest.push_back(said);
                     }
                     if latest.len() > LATEST_MAX {
                         latest.pop_front();
@@ -85,12 +104,14 @@ impl Memory {
                 None => None,
             };
             let policy = decided.as_ref().map_or(&edition.policy, |(_, edition)| &edition.policy);
-            let story = Story { turns: first.into_iter().chain(latest).collect() };
+            let model = &policy.vocabulary.model;
+            let story = Story { turns: first.into_iter().chain(latest).map(|said| said.read_by(model)).collect() };
+            let customer = customer.as_ref().map(|known| known.seen_by(Key::of(model)));
             let sources = Sources {
                 policy,
                 conversation: &conversation,
                 story: &story,
-                customer: customer.as_ref(),
+                customer: customer.as_deref(),
                 receipt: decided.as_ref().map(|(receipt, _)| receipt),
                 now,
             };

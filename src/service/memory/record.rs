@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 const FORMAT: u8 = 1;
 /// The format of a conversation's state. 1 had no handoffs' lives: such a state is made again from the rows.
 const SNAPSHOT_FORMAT: u8 = 2;
+/// The format of a customer whose contacts have vectors of several models.
+const MIXED_FORMAT: u8 = 3;
 /// Events and lookups of a conversation, or events of a customer, that are known again.
 const REQUESTS_MAX: usize = 512;
 
@@ -37,6 +39,26 @@ pub(super) enum Unreadable {
 /// The bytes of a value.
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     encode_as(FORMAT, value)
+}
+
+/// The bytes of what is known of a customer whose contacts have vectors of several models, one for each contact in their order.
+pub(super) fn encode_mixed(customer: &Customer, requests: &Requests, models: &[Key]) -> Vec<u8> {
+    encode_as(MIXED_FORMAT, &(customer, requests, models))
+}
+
+/// What is known of a customer, in either form, with the model of each contact's vector.
+pub(super) fn decode_mixed(bytes: &[u8]) -> Result<(Customer, Requests, Vec<Key>), Unreadable> {
+    match decode::<CustomerSnapshot>(bytes) {
+        Ok(CustomerSnapshot { model, customer, requests }) => {
+            let models = vec![model; customer.all_contacts().count()];
+            Ok((customer, requests, models))
+        }
+        Err(Unreadable::Format) => {
+            let (customer, requests, models): (Customer, Requests, Vec<Key>) = decode_as(MIXED_FORMAT, bytes)?;
+            if models.len() == customer.all_contacts().count() { Ok((customer, requests, models)) } else { Err(Unreadable::Changed) }
+        }
+        Err(Unreadable::Changed) => Err(Unreadable::Changed),
+    }
 }
 
 /// The bytes of a conversation's state, as [`Snapshot`] is read.
@@ -191,6 +213,7 @@ pub(super) fn text_digest(conversation: &Id, message: &Id, speaker: Speaker, tex
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::QuantizedEmbedding;
 
     #[test]
     fn bytes_of_another_format_are_not_read() {
@@ -203,6 +226,29 @@ mod tests {
         }
         for wrong in [&bytes[1..], &[&bytes[..], &[0]].concat(), &bytes[..2], &[]] {
             assert!(decode::<(u32, String)>(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_customer_is_read_in_either_form() {
+        let contact = |name: &str| Contact {
+            conversation: Id::new(name).unwrap(),
+            at: Timestamp::default(),
+            issue: Some(QuantizedEmbedding::from_values(vec![1, 2])),
+            resolved: None,
+        };
+        let mut customer = Customer::default();
+        ["a", "b"].map(contact).into_iter().for_each(|contact| customer.contact(contact));
+        let (one, two, requests) = (Key::of(&1), Key::of(&2), Requests::default());
+        let plain = encode(&CustomerSnapshot { model: one, customer: customer.clone(), requests: requests.clone() });
+        assert_eq!(decode_mixed(&plain), Ok((customer.clone(), requests.clone(), vec![one, one])));
+        let mixed = encode_mixed(&customer, &requests, &[one, two]);
+        assert_eq!(decode_mixed(&mixed), Ok((customer.clone(), requests.clone(), vec![one, two])));
+        assert_eq!(decode_mixed(&encode_mixed(&customer, &requests, &[one])), Err(Unreadable::Changed), "a model for each contact");
+        for at in 0..mixed.len() {
+            let mut wrong = mixed.clone();
+            wrong[at] ^= 1;
+            assert!(decode_mixed(&wrong).is_err(), "byte {at}");
         }
     }
 

@@ -61,6 +61,11 @@ pub(super) struct PackedMatrix {
 }
 
 impl PackedMatrix {
+    /// Bytes that it takes in memory.
+    pub(super) fn bytes_held(&self) -> u64 {
+        (self.bytes.0.len() * size_of::<Line>() + 4 * (self.scales.len() + self.bias.len() + self.corrections.len())) as u64
+    }
+
     /// Packs several matrices that read the same inputs as one, in their order.
     pub(super) fn new(parts: Vec<Linear>, zero_point: i32) -> Self {
         let width = parts.first().map_or(0, |linear| linear.inputs);
