@@ -349,21 +349,12 @@ fn what_cannot_be_imported_leaves_nothing() {
 fn a_labelled_file_calibrates() {
     let place = Place::new();
     let package = brought(&place, "bert", SENTIMENT);
-    let scorer = load(&package, EngineChoice::Candle).unwrap();
-    // Labels that the model is far too sure of: every third row has another than the likeliest.
-    let names = ["negative", "neutral", "positive"];
+    // Labels that have nothing to do with the texts: all that can be known is how many there are of each.
     let mut rows = String::from("text,label\n");
     for number in 0..240 {
-        let text = format!(
-            "order {} is {} and {}",
-            number,
-            ["late", "wrong", "good", "here"][number % 4],
-            ["please", "help", "thanks"][number % 3]
-        );
-        let p = scorer.reference(&text).unwrap().probabilities.remove(0).1;
-        let first = (0..3).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap();
-        let label = if number % 3 == 0 { (first + 1 + number % 2) % 3 } else { first };
-        rows += &format!("{text},{}\n", names[label]);
+        let (what, who) = (["late", "wrong", "good", "here"][number % 4], ["please", "help", "thanks"][number % 3]);
+        let label = ["neutral", "negative", "positive"][usize::from(number % 10 > 6) + usize::from(number % 10 > 8)];
+        rows += &format!("order {number} is {what} and {who},{label}\n");
     }
     rows += &format!("{},negative\n", "a very long row ".repeat(40));
     place.write("rows.csv", &rows);
@@ -376,7 +367,7 @@ fn a_labelled_file_calibrates() {
     let spec = &imported.heads()[0].spec;
     assert_eq!(spec.trained_on.as_ref().unwrap()["calibration"]["rows"], json!(240));
     assert!((spec.priors.iter().sum::<f32>() - 1.0).abs() < 1e-5 && spec.temperature[0] > 1.0);
-    // The model's own labels do as well, and what is neither is told with its line.
+    // What is no label is told with its line.
     place.write("other.csv", "text,label\nhello,negative\nhello,bad\n");
     let error = place.baton(&["models", "import", package.path(), "--out", "other", "--calibrate", "other.csv"]);
     error.failure(&["other.csv: line 3: found the label \"bad\", expected one of negative, neutral, positive"]);
@@ -384,6 +375,33 @@ fn a_labelled_file_calibrates() {
     place
         .baton(&["models", "import", package.path(), "--out", "few", "--calibrate", "few.csv"])
         .failure(&["label \"neutral\" has 0 row(s), at least 2 are needed"]);
+}
+
+#[test]
+fn the_labels_of_the_model_and_several_a_row_calibrate_as_well() {
+    let place = Place::new();
+    let two = brought(&place, "distilbert", TWO);
+    let lines = (0..80).map(|n| format!("{{\"body\":\"order {n}\",\"truth\":\"{}\"}}\n", ["NEGATIVE", "POSITIVE"][n % 2]));
+    place.write("rows.jsonl", lines.collect::<String>());
+    let columns = ["--calibrate", "rows.jsonl", "--text-column", "body", "--label-column", "truth", "--json"];
+    let told = place.baton(&[&["models", "import", two.path(), "--out", "two"], &columns[..]].concat()).json();
+    assert_eq!(told["calibration"]["rows"], json!(80), "{told}");
+    let several = brought(&place, "modernbert", "head = \"topic\"\nignore = [\"thanks\"]\n");
+    let rows = |n: usize| format!("order {n},{}\n", ["refund;delivery", "login", "", "thanks;refund", "delivery;login"][n % 5]);
+    place.write("rows.csv", format!("text,label\n{}", (0..100).map(rows).collect::<String>()));
+    let import = ["models", "import", several.path(), "--out", "several", "--calibrate", "rows.csv"];
+    place.baton(&import).failure(&["label-separator: found nothing, expected the character between labels"]);
+    let told = place.baton(&[&import[..], &["--label-separator", ";", "--json"]].concat()).json();
+    assert_eq!(
+        (&told["calibration"]["rows"], &told["heads"][0]["labels"]),
+        (&json!(100), &json!(["refund", "delivery", "login"])),
+        "{told}"
+    );
+    let spec = load::load_on(&place.path("several"), &Device::Cpu, EngineChoice::Candle).unwrap().heads()[0].spec.clone();
+    assert_eq!((spec.temperature.len(), spec.thresholds.len(), spec.priors), (3, 3, vec![0.4; 3]));
+    place
+        .baton(&["models", "import", two.path(), "--out", "none", "--calibrate", "rows.csv", "--label-separator", ";"])
+        .failure(&["label-separator: the labels of this model exclude each other"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! The rules are the reference library's: `problem_type` decides between softmax and sigmoid; where it is absent, two labels or more exclude each other. A
 //! regression has no labels, and no probabilities either: it is refused. Each family has its own classifier; one table tells them apart.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -123,14 +123,14 @@ fn labels(config: &Map<String, Value>, fault: Tell<'_>) -> Option<Vec<String>> {
     }
     // As many numbers below their count, each once: none is missing.
     let labels: Vec<String> = labels.into_iter().flatten().collect();
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = labels.iter().find(|label| !seen.insert(label.as_str())) {
+    let by_name: BTreeMap<&str, usize> = labels.iter().enumerate().map(|(number, label)| (label.as_str(), number)).collect();
+    if let Some((_, twice)) = labels.iter().enumerate().find(|(number, label)| by_name[label.as_str()] != *number) {
         fault("id2label", format!("{twice:?} twice"), "each label once".into());
         return None;
     }
     let other = config.get("label2id").and_then(Value::as_object).into_iter().flatten().find_map(|(label, number)| {
-        let by_name = labels.iter().position(|other| other == label)?;
-        (number.as_u64() != Some(by_name as u64)).then(|| (format!("label2id.{}", shortened(label)), shown(number), by_name))
+        let expected = *by_name.get(label.as_str())?;
+        (number.as_u64() != Some(expected as u64)).then(|| (format!("label2id.{}", shortened(label)), shown(number), expected))
     });
     if let Some((key, found, expected)) = other {
         fault(&key, found, format!("{expected}, as id2label says"));

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::model::fault::Fault;
 use crate::model::files::Folder;
-use crate::model::head::{Kind, wrong_name};
+use crate::model::head::{Kind, LABELS_MAX, wrong_name};
 
 /// Name of the file in a folder.
 pub const FILE: &str = "baton.toml";
@@ -118,14 +118,20 @@ impl LabelMap {
 
     /// Holds the file against the labels of a model.
     pub(super) fn apply(&self, model: &[String], kind: Kind) -> Result<Labels, Vec<Fault>> {
+        let names = self.labels.as_ref().map_or(0, BTreeMap::len).max(self.ignore.len());
+        if names > LABELS_MAX {
+            return Err(vec![self.fault("", format!("{names} names"), format!("at most {LABELS_MAX}"))]);
+        }
         let mut faults = Vec::new();
         self.check_head(kind, &mut faults);
         self.check_names(model, kind, &mut faults);
+        let ignored: BTreeSet<&str> = self.ignore.iter().map(String::as_str).collect();
         let mut labels: Vec<String> = Vec::new();
         let mut places = Vec::with_capacity(model.len());
-        let mut meant: BTreeMap<&str, &str> = BTreeMap::new();
+        // The place of each meaning, and the label of the model that had it first.
+        let mut meant: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
         for label in model {
-            if self.ignore.contains(label) {
+            if ignored.contains(label.as_str()) {
                 places.push(None);
                 continue;
             }
@@ -140,17 +146,18 @@ impl LabelMap {
                     }
                 },
             };
-            if let Some(first) = meant.get(target.as_str()).filter(|_| kind == Kind::MultiLabel) {
-                let expected = "each label once: each has a p of its own, and their sum is none; name one of the two in ignore";
-                faults.push(self.fault(&format!("labels.{label:?}"), format!("{target:?}, as for {first:?}"), expected));
-                continue;
+            match meant.get(target.as_str()) {
+                Some((_, first)) if kind == Kind::MultiLabel => {
+                    let expected = "each label once: each has a p of its own, and their sum is none; name one of the two in ignore";
+                    faults.push(self.fault(&format!("labels.{label:?}"), format!("{target:?}, as for {first:?}"), expected));
+                }
+                Some((place, _)) => places.push(Some(*place)),
+                None => {
+                    meant.insert(target, (labels.len(), label));
+                    places.push(Some(labels.len()));
+                    labels.push(target.clone());
+                }
             }
-            meant.entry(target).or_insert(label);
-            let place = labels.iter().position(|other| other == target).unwrap_or_else(|| {
-                labels.push(target.clone());
-                labels.len() - 1
-            });
-            places.push(Some(place));
         }
         if faults.is_empty() {
             self.check_targets(&labels, kind, &mut faults);
@@ -380,5 +387,7 @@ mod tests {
             assert!(found.contains(expected), "expected {expected:?} in {found:?}");
         }
         assert!(LabelMap::parse("map.toml", &[0xff]).is_err());
+        let many = format!("head = \"x\"\nignore = [{}]", "\"\",".repeat(LABELS_MAX + 1));
+        assert_eq!(apply(&many, MODEL, MultiLabel), Err("map.toml: found 10001 names, expected at most 10000".to_owned()));
     }
 }
