@@ -969,6 +969,17 @@ async fn a_conversation_with_swaps_in_its_middle_replays_and_compares_no_vectors
     talk(15, &one).await;
     let fifth = daemon.observe(say("c5", 1, issue)).await.unwrap();
     assert_eq!(by(&fifth), ("same", one.as_str()), "those of the old one are still known when it returns");
+    // Enough of the customer that a snapshot is taken while the vectors are of two models.
+    for number in 0..20 {
+        let visit = pb::RecordEventRequest {
+            event_id: format!("e{number}"),
+            customer_id: Some("ada".to_owned()),
+            kind: "page_view".to_owned(),
+            name: "/pricing".to_owned(),
+            ..pb::RecordEventRequest::default()
+        };
+        answer(daemon.conversations().record_event(visit)).await.unwrap();
+    }
     // What was answered before is answered the same, whichever model serves now.
     assert_eq!(daemon.observe(say("c3", 1, issue)).await.unwrap(), third);
     daemon.end().await;
