@@ -72,7 +72,12 @@ pub(super) fn run(arguments: &ImportArguments) -> Result<Outcome> {
         let expected = "a folder with config.json and without heads.json, as the reference library saves a classifier";
         return Err(of_folder(vec![Fault::new("", "", "no folder in the Hugging Face layout", expected)]).into());
     }
-    // Read before the model: a fault in it is told at once.
+    // Headers and small files first, then the rows, then the weights: faults are told before long work.
+    let (found, faults) = folder::inspect(&arguments.folder, arguments.labels.as_deref(), false);
+    faults.map_err(of_folder)?;
+    if arguments.calibrate.is_some() {
+        check_separator(found.kind, arguments.label_separator)?;
+    }
     let data = arguments.calibrate.as_ref().map(|path| arguments.labelled(path).read(None)).transpose()?;
     let mut files = folder::read(&arguments.folder, arguments.labels.as_deref()).map_err(of_folder)?;
     let mut scorer = load::reference(&files).map_err(of_folder)?;
@@ -106,16 +111,19 @@ impl ImportArguments {
     }
 }
 
+fn check_separator(kind: Option<Kind>, separator: Option<char>) -> Result<()> {
+    match (kind, separator) {
+        (Some(Kind::SingleLabel), Some(_)) => bail!("label-separator: the labels of this model exclude each other, so a row has one"),
+        (Some(Kind::MultiLabel), None) => {
+            bail!("label-separator: found nothing, expected the character between labels: this model gives any number of them")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Fits temperature and biases to the rows that fit one window: of a longer text the head has several answers.
 fn calibrate(arguments: &ImportArguments, scorer: &Scorer, data: &Labelled) -> Result<Calibrated> {
     let [head] = scorer.heads() else { bail!("a folder has one head, found {}", scorer.heads().len()) };
-    match (head.spec.kind, arguments.label_separator) {
-        (Kind::SingleLabel, Some(_)) => bail!("label-separator: the labels of this model exclude each other, so a row has one"),
-        (Kind::MultiLabel, None) => {
-            bail!("label-separator: found nothing, expected the character between labels: this model gives any number of them")
-        }
-        (Kind::SingleLabel, None) | (Kind::MultiLabel, Some(_)) => {}
-    }
     let targets = targets(head, data)?;
     let reading = scorer.reading_of(head);
     let bar = progress_bar(data.texts.len() as u64, "scoring", false);
