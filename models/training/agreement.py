@@ -28,7 +28,7 @@ def answers(baton: Path, table: Path, engine: str, folder: Path) -> list[dict]:
 
 def label(row: dict, head: str) -> object:
     """The label of a head, its set of emotions, or None where it gave none for want of language or text."""
-    said = row["signals"].get(head) if "signals" in row else row.get(head)
+    said = row["baton"].get(head)
     if not isinstance(said, dict) or "absent" in said:
         return None
     return tuple(said["present"]) if "present" in said else (said.get("label"),)

@@ -211,6 +211,7 @@ mod tests {
             "商品がまだ届きません 한국어 ไทย हिन्दी العربية עברית Ελληνικά; Русский ё й",
             "\u{1f600}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} ©®™ € £ “quotes” ‘single’ – — … • ½ №",
             "zero\u{200b}width soft\u{ad}hyphen nul\u{0}nul bell\u{7}bell del\u{7f}del \u{fffd} \u{feff}bom nbsp\u{a0}nbsp \u{2028}line \u{3000}wide",
+            "\u{1e023}\u{ec8} a\u{1e023}\u{ec8}b",
             "[CLS] [SEP] [UNK] ##ing a##b ## [ SEP ]",
             "pneumonoultramicroscopicsilicovolcanoconiosis xqzjkvwpt qqqqqqqqqqqqqqqqqqqqqqqqqq",
         ] {

@@ -12,7 +12,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::Deserialize;
 use unicode_categories::UnicodeCategories;
-use unicode_normalization_alignments::char::decompose_canonical;
+use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
 
 use super::Tokens;
 use crate::signal::Span;
@@ -159,6 +159,8 @@ impl WordPiece {
             if part.is_mark_nonspacing() {
                 return;
             }
+            // A mark that is newer than the table of categories stays, and the crate puts it where the order of marks wants it.
+            known &= canonical_combining_class(part) == 0;
             for lower in part.to_lowercase() {
                 if lower.is_whitespace() {
                     self.finish(word, tokens);
