@@ -201,10 +201,18 @@ fn main() {
     runtime.block_on(async {
         let client = Client::connect(daemon.url.clone()).await.expect("the daemon answers");
         let mut times = Vec::new();
+        let mut stages = [Vec::new(), Vec::new(), Vec::new()];
         for number in 0..lone {
-            times.push(unary(client.clone(), 1_000_000 + number).await);
+            let watch = Stopwatch::start();
+            let answer = client.clone().score(item(1_000_000 + number)).await.expect("the daemon has room").into_inner();
+            times.push(watch.elapsed());
+            let timing = answer.timing.unwrap_or_default();
+            let spent = [timing.queue_us, timing.tokenise_us, timing.inference_us];
+            stages.iter_mut().zip(spent).for_each(|(all, us)| all.push(Duration::from_micros(us)));
         }
         println!("unary, alone: p50 {:.2} ms, p99 {:.2} ms", quantile(&mut times, 0.5), quantile(&mut times, 0.99));
+        let [queue, tokenise, inference] = stages.map(|mut all| quantile(&mut all, 0.5));
+        println!("of these, medians: queue {queue:.3}, tokenise {tokenise:.3}, inference {inference:.3} ms");
 
         let told = |what: &str, seconds: f64, client: f64, server: f64| {
             let each = 1e6 / messages as f64;
