@@ -13,7 +13,7 @@ use std::time::Duration;
 use baton::config::serve::Typed;
 use baton::message::{Id, Speaker};
 use baton::model::encoder::candle::{DeviceChoice, open_device};
-use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
+use baton::model::encoder::{EncodeError, Encoder, HiddenStates};
 use baton::model::load::load;
 use baton::model::scorer::{ScoreInput, Scorer};
 use baton::random::Random;
@@ -36,7 +36,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
-use crate::support::{PLANTED, Place, SHIPPED, TINY};
+use crate::support::{PLANTED, Place, SHIPPED, TINY, encode_by};
 
 /// After this time a test fails in place of hanging.
 const WAIT: Duration = Duration::from_secs(120);
@@ -179,37 +179,16 @@ impl Control {
     }
 }
 
-struct Controlled {
-    inner: Box<dyn Encoder>,
-    control: Arc<Control>,
-}
-
-impl Encoder for Controlled {
-    fn kind(&self) -> EngineKind {
-        self.inner.kind()
-    }
-
-    fn device(&self) -> &'static str {
-        self.inner.device()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.inner.hidden_size()
-    }
-
-    fn layers(&self) -> usize {
-        self.inner.layers()
-    }
-
-    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
-        self.control.calls.send_modify(|calls| *calls += 1);
-        let state = self.control.state.lock().unwrap();
-        let engine = *self.control.opened.wait_while(state, |state| *state == Engine::Closed).unwrap();
+impl Control {
+    fn encode(&self, inner: &dyn Encoder, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        self.calls.send_modify(|calls| *calls += 1);
+        let state = self.state.lock().unwrap();
+        let engine = *self.opened.wait_while(state, |state| *state == Engine::Closed).unwrap();
         match engine {
             // A panic without the hook, which would write on stderr.
             Engine::Panics => std::panic::resume_unwind(Box::new("the engine was told to panic")),
             Engine::Poisoned => Err(EncodeError::NotFinite),
-            Engine::Open | Engine::Closed => self.inner.encode(sequences, layers),
+            Engine::Open | Engine::Closed => inner.encode(sequences, layers),
         }
     }
 }
@@ -247,7 +226,8 @@ impl Home {
         let settings = settings.iter().fold(typed, |typed, setting| typed.set(setting)).settings(1).unwrap();
         let control = Arc::new(Control { state: Mutex::default(), opened: Condvar::new(), calls: watch::Sender::new(0) });
         let engine = Arc::clone(&control);
-        let scorer = scorer(self.model).exchange_encoder(|inner| Box::new(Controlled { inner, control }));
+        let scorer = scorer(self.model)
+            .exchange_encoder(|inner| encode_by(inner, move |inner, sequences, layers| control.encode(inner, sequences, layers)));
         let PolicyChoice::Places(places) = &settings.policy else { panic!("there is a policy") };
         let proved = prove(places, &scorer).unwrap();
         let running = soon("the start", server::start(Arc::new(scorer), Some(proved), settings)).await.unwrap();

@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use baton::config::serve::Typed;
+use baton::model::encoder::EncodeError;
 use baton::model::encoder::candle::{DeviceChoice, open_device};
-use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
 use baton::model::load::{self, PackageFiles, load};
 use baton::model::scorer::{ScoreInput, Scorer};
 use baton::service::memory::{Editions, Replayed, replay};
@@ -37,7 +37,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Package, Place, TINY};
+use crate::support::{Package, Place, TINY, encode_by};
 
 /// After this time a test fails in place of hanging.
 const WAIT: Duration = Duration::from_secs(120);
@@ -114,31 +114,6 @@ fn text(number: usize) -> String {
 
 // ---------------------------------------------------------------- engines and loading
 
-/// An engine that has no answers.
-struct Mute(Box<dyn Encoder>);
-
-impl Encoder for Mute {
-    fn kind(&self) -> EngineKind {
-        self.0.kind()
-    }
-
-    fn device(&self) -> &'static str {
-        self.0.device()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.0.hidden_size()
-    }
-
-    fn layers(&self) -> usize {
-        self.0.layers()
-    }
-
-    fn encode(&self, _: &[&[u32]], _: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
-        Err(EncodeError::NotFinite)
-    }
-}
-
 /// What a test may hold: loading, and engines.
 #[derive(Default)]
 struct Gate {
@@ -174,38 +149,6 @@ impl Gate {
 
 /// Calls of engines, in order: which model, and how many messages.
 type Calls = Arc<Mutex<Vec<(String, usize)>>>;
-
-/// An engine behind a gate, which writes down what it is given.
-struct Gated {
-    inner: Box<dyn Encoder>,
-    name: String,
-    gate: Arc<Gate>,
-    calls: Calls,
-}
-
-impl Encoder for Gated {
-    fn kind(&self) -> EngineKind {
-        self.inner.kind()
-    }
-
-    fn device(&self) -> &'static str {
-        self.inner.device()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.inner.hidden_size()
-    }
-
-    fn layers(&self) -> usize {
-        self.inner.layers()
-    }
-
-    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
-        self.calls.lock().unwrap().push((self.name.clone(), sequences.len()));
-        self.gate.pass();
-        self.inner.encode(sequences, layers)
-    }
-}
 
 // ---------------------------------------------------------------- the server
 
@@ -247,10 +190,16 @@ impl Daemon {
                 let scorer = load(folder, &open_device(DeviceChoice::Cpu)?)?;
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Ok(match name.split('-').next() {
-                    Some("mute") => scorer.exchange_encoder(|inner| Box::new(Mute(inner))),
+                    Some("mute") => scorer.exchange_encoder(|inner| encode_by(inner, |_, _, _| Err(EncodeError::NotFinite))),
                     Some("gated") => {
                         let (gate, calls) = (Arc::clone(&engines), Arc::clone(&calls));
-                        scorer.exchange_encoder(|inner| Box::new(Gated { inner, name, gate, calls }))
+                        scorer.exchange_encoder(|inner| {
+                            encode_by(inner, move |inner, sequences, layers| {
+                                calls.lock().unwrap().push((name.clone(), sequences.len()));
+                                gate.pass();
+                                inner.encode(sequences, layers)
+                            })
+                        })
                     }
                     _ => scorer,
                 })

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use baton::model::config::{self, TrunkConfig};
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
 use baton::model::encoder::int8::{Int8Encoder, KernelKind};
-use baton::model::encoder::{EncodeError, Encoder, EngineChoice, EngineKind, HiddenStates, TrunkWeights, take_trunk};
+use baton::model::encoder::{Encoder, EngineChoice, TrunkWeights, take_trunk};
 use baton::model::load::{load, load_on};
 use baton::model::parity;
 use baton::model::scorer::{ScoreInput, Scorer};
@@ -104,36 +104,16 @@ fn a_head_over_both_turns_equals_the_reference() {
     }
 }
 
-/// Counts the sequences that reach the engine.
-struct Counting(Box<dyn Encoder>, Arc<AtomicUsize>);
-
-impl Encoder for Counting {
-    fn kind(&self) -> EngineKind {
-        self.0.kind()
-    }
-
-    fn device(&self) -> &'static str {
-        self.0.device()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.0.hidden_size()
-    }
-
-    fn layers(&self) -> usize {
-        self.0.layers()
-    }
-
-    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
-        self.1.fetch_add(sequences.len(), Ordering::Relaxed);
-        self.0.encode(sequences, layers)
-    }
-}
-
 #[test]
 fn a_turn_of_the_bot_is_read_once_and_answered_alike() {
     let sequences = Arc::new(AtomicUsize::new(0));
-    let scorer = scorer("tests/data/tiny-bert").exchange_encoder(|engine| Box::new(Counting(engine, sequences.clone())));
+    let counted = Arc::clone(&sequences);
+    let scorer = scorer("tests/data/tiny-bert").exchange_encoder(|engine| {
+        support::encode_by(engine, move |engine, sequences, layers| {
+            counted.fetch_add(sequences.len(), Ordering::Relaxed);
+            engine.encode(sequences, layers)
+        })
+    });
     let input = |text| ScoreInput { text, proposal: Some("Can I send a new card to you?") };
     let first = scorer.score(&[input("yes please"), input("no")]).unwrap();
     assert_eq!(sequences.swap(0, Ordering::Relaxed), 3, "two messages and one turn");

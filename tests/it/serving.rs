@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use baton::config::serve::Typed;
 use baton::model::encoder::candle::{DeviceChoice, open_device};
-use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
+use baton::model::encoder::{EncodeError, Encoder, HiddenStates};
 use baton::model::load::load;
 use baton::model::scorer::{ScoreInput, Scorer};
 use baton::service::pb;
@@ -40,7 +40,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::support::{PLANTED, Place, Run, SHIPPED, TINY, each_case};
+use crate::support::{PLANTED, Place, Run, SHIPPED, TINY, each_case, encode_by};
 
 /// After this time a test fails in place of hanging.
 const WAIT: Duration = Duration::from_secs(30);
@@ -143,33 +143,12 @@ impl Control {
     }
 }
 
-struct Controlled {
-    inner: Box<dyn Encoder>,
-    control: Arc<Control>,
-}
-
-impl Encoder for Controlled {
-    fn kind(&self) -> EngineKind {
-        self.inner.kind()
-    }
-
-    fn device(&self) -> &'static str {
-        self.inner.device()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.inner.hidden_size()
-    }
-
-    fn layers(&self) -> usize {
-        self.inner.layers()
-    }
-
-    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
-        let mut state = self.control.state();
+impl Control {
+    fn encode(&self, inner: &dyn Encoder, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        let mut state = self.state();
         state.sequences.extend(sequences.iter().map(|sequence| sequence.to_vec()));
-        self.control.calls.send_modify(|calls| *calls += 1);
-        state = self.control.opened.wait_while(state, |state| state.closed).unwrap();
+        self.calls.send_modify(|calls| *calls += 1);
+        state = self.opened.wait_while(state, |state| state.closed).unwrap();
         let holds = |token: Option<u32>| token.is_some_and(|token| sequences.iter().any(|sequence| sequence.contains(&token)));
         let (poisoned, panics) = (holds(state.poison), holds(state.panic));
         drop(state);
@@ -177,7 +156,7 @@ impl Encoder for Controlled {
             // A panic without the hook, which would write on stderr.
             std::panic::resume_unwind(Box::new("the engine was told to panic"));
         }
-        if poisoned { Err(EncodeError::NotFinite) } else { self.inner.encode(sequences, layers) }
+        if poisoned { Err(EncodeError::NotFinite) } else { inner.encode(sequences, layers) }
     }
 }
 
@@ -204,7 +183,8 @@ impl Server {
         let typed = ours.iter().chain(settings).fold(Typed::default(), |typed, setting| typed.set(setting));
         let engine = Control::new();
         let control = Arc::clone(&engine);
-        let scorer = tiny().exchange_encoder(|inner| Box::new(Controlled { inner, control }));
+        let scorer =
+            tiny().exchange_encoder(|inner| encode_by(inner, move |inner, sequences, layers| control.encode(inner, sequences, layers)));
         let running = soon("the start", server::start(Arc::new(scorer), None, typed.settings(1).unwrap())).await.unwrap();
         let Listen::Tcp(address) = running.address else { panic!("the server listens on TCP") };
         let metrics = running.metrics_address.unwrap();

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use baton::model::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +21,46 @@ pub(crate) const PLANTED: &str = "xyzzyplanted";
 pub(crate) const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-bert");
 /// The package of the repository.
 pub(crate) const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/baton-en");
+
+/// An engine that encodes in a way of its own, and in all else is the one that it was made of.
+struct EncodesBy<F>(Box<dyn Encoder>, F);
+
+/// Puts a way to encode before an engine: it gets the engine, the sequences and the layers.
+pub(crate) fn encode_by<F>(engine: Box<dyn Encoder>, encode: F) -> Box<dyn Encoder>
+where
+    F: Fn(&dyn Encoder, &[&[u32]], &[usize]) -> Result<Vec<HiddenStates>, EncodeError> + Send + Sync + 'static,
+{
+    Box::new(EncodesBy(engine, encode))
+}
+
+impl<F> Encoder for EncodesBy<F>
+where
+    F: Fn(&dyn Encoder, &[&[u32]], &[usize]) -> Result<Vec<HiddenStates>, EncodeError> + Send + Sync,
+{
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn device(&self) -> &'static str {
+        self.0.device()
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.0.hidden_size()
+    }
+
+    fn layers(&self) -> usize {
+        self.0.layers()
+    }
+
+    fn weight_bytes(&self) -> Option<u64> {
+        self.0.weight_bytes()
+    }
+
+    fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
+        self.1(self.0.as_ref(), sequences, layers)
+    }
+}
 
 /// Counts what each thread allocates.
 struct Counting;
