@@ -75,6 +75,11 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// Whether other threads can help one that encodes ([`int8::Team`]).
+    fn can_be_helped(&self) -> bool {
+        false
+    }
+
     /// Hidden states after each of the given layers, which ascend. Sequences are not empty, not longer than the position table, and hold ids of the
     /// vocabulary.
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError>;

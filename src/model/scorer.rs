@@ -359,6 +359,11 @@ impl Scorer {
         Some(self.encoder.weight_bytes()? + self.heads.iter().map(head).sum::<u64>())
     }
 
+    /// Whether other threads can help one that scores ([`crate::model::encoder::int8::Team`]).
+    pub fn can_be_helped(&self) -> bool {
+        self.encoder.can_be_helped()
+    }
+
     /// Padded tokens of one engine call.
     pub fn batch_tokens_max(&self) -> usize {
         match self.encoder.kind() {

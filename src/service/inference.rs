@@ -14,6 +14,8 @@
 //! | deadline passed, caller gone | dropped before it is scored |
 //! | cache bytes | the least useful entries go |
 //!
+//! A worker that has nothing to do helps one that has, where the engine can be helped ([`Team`]), until there is something to do: so a lone message has all cores.
+//!
 //! A batch that fails is scored again one by one, so that one message fails alone. A worker that panics loses its batch only: the messages in it fail, the
 //! worker is replaced, and [`Workers::panics`] tells. Nothing here awaits under a lock.
 //! The next step of a message is [`crate::model::scorer`].
@@ -23,7 +25,7 @@ mod queue;
 mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ use self::queue::{Batch, Entry, Queue};
 use self::turns::Turns;
 use super::clock;
 use super::metrics::{Metrics, Stage};
+use crate::model::encoder::int8::{MEMBERS_MAX, Team};
 use crate::model::scorer::{Prepared, ScoreInput, Scorer};
 use crate::signal::Signals;
 
@@ -182,8 +185,10 @@ pub struct Workers {
 struct Pool {
     metrics: Arc<Metrics>,
     queues: Mutex<Queues>,
-    /// Woken when a queue gets work, or all are closed.
+    /// Woken when a queue gets work, a worker may be helped, or all are closed.
     work: Condvar,
+    /// Whether messages wait, as it was last seen under the lock; who helps looks here.
+    is_waited_for: AtomicBool,
     panics: AtomicU64,
     workers: usize,
 }
@@ -195,6 +200,10 @@ struct Queues {
     turns: Turns,
     last: u64,
     closed: bool,
+    /// Workers that have nothing to do.
+    idle: usize,
+    /// Whom they may help, and how many still may.
+    helped: Option<(Arc<Team>, usize)>,
 }
 
 struct Lane {
@@ -220,7 +229,7 @@ impl Workers {
     pub fn start(workers: usize, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let workers = workers.max(1);
         let (queues, work, panics) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
-        let pool = Arc::new(Pool { metrics, queues, work, panics, workers });
+        let pool = Arc::new(Pool { metrics, queues, work, is_waited_for: AtomicBool::new(false), panics, workers });
         let spawn = |number: usize| {
             let pool = Arc::clone(&pool);
             thread::Builder::new().name(format!("baton-worker-{number}")).spawn(move || pool.work_until_closed())
@@ -430,9 +439,13 @@ impl Scheduler {
         if was_empty {
             queues.turns.wake(self.lane);
         }
-        self.pool.metrics.queue_tokens.set(queues.tokens() as i64);
+        self.pool.tell_waiting(&queues);
         drop(queues);
         self.pool.work.notify_one();
+        if was_empty && self.work.scorer.can_be_helped() {
+            // Who will help wakes together with the one who scores: later, much of a short pass would be over.
+            self.pool.work.notify_one();
+        }
         Ok(receiver)
     }
 
@@ -459,8 +472,9 @@ impl Work {
         self.scorer.score_prepared(&[input]).map(|mut signals| signals.remove(0)).map_err(|error| error.to_string())
     }
 
-    fn learn_throughput(&self, batch: &Batch, inference: Duration, workers: usize) {
-        let now = batch.tokens() as f64 * workers as f64 / inference.as_secs_f64().max(1e-6);
+    /// `workers`: batches that could have been scored at once at this speed.
+    fn learn_throughput(&self, batch: &Batch, inference: Duration, workers: f64) {
+        let now = batch.tokens() as f64 * workers / inference.as_secs_f64().max(1e-6);
         let old = self.throughput();
         let mean = old + THROUGHPUT_WEIGHT * (now - old);
         // Two workers may overwrite each other's step; a running mean does not mind.
@@ -473,6 +487,16 @@ struct Taken {
     lane: u64,
     work: Arc<Work>,
     batch: Batch,
+}
+
+/// What a worker does next.
+enum Next {
+    /// It scores, and may be helped.
+    Score(Taken, Option<Arc<Team>>),
+    /// It helps another.
+    Help(Arc<Team>),
+    /// It ends.
+    End,
 }
 
 impl Queues {
@@ -507,6 +531,24 @@ impl Queues {
         }
     }
 
+    /// Lets those who have nothing to do help with a batch, if there are any and nobody else is helped; how many may come.
+    fn ask_for_help(&mut self, taken: &Taken) -> Option<(Arc<Team>, usize)> {
+        if self.idle == 0 || self.helped.is_some() || !self.is_empty() || !taken.work.scorer.can_be_helped() {
+            return None;
+        }
+        let seats = self.idle.min(MEMBERS_MAX - 1);
+        let team = Arc::new(Team::default());
+        self.helped = Some((Arc::clone(&team), seats));
+        Some((team, seats))
+    }
+
+    /// A seat in the team that is helped, if one is free.
+    fn take_seat(&mut self) -> Option<Arc<Team>> {
+        let (team, seats) = self.helped.as_mut()?;
+        *seats = seats.checked_sub(1)?;
+        Some(Arc::clone(team))
+    }
+
     /// How long a new message waits: for what goes before it, and for what the other models have meanwhile, which is no more than waits for them and no more
     /// than their shares give them.
     fn predicted_wait(&self, id: u64, class: Class, cost: usize) -> Duration {
@@ -528,43 +570,68 @@ impl Pool {
 
     /// The life of a worker, which a panic restarts.
     fn work_until_closed(&self) {
-        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+        // The products of candle run in a pool that is this very thread: one batch a core, no barrier, and nobody else to wake.
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().expect("this thread is in no pool yet");
+        while catch_unwind(AssertUnwindSafe(|| self.work(&threads))).is_err() {
             self.metrics.worker_panics.inc();
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn work(&self) {
-        // The engine's products run in a pool of this one thread: one batch a core, no barrier.
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one more thread can be started");
-        while let Some(Taken { lane, work, batch }) = self.next_batch() {
-            let keys: Vec<Key> = batch.entries.iter().map(|entry| entry.key).collect();
-            let mut lost = Lost { pool: self, lane, work: &work, keys };
-            threads.install(|| self.run(lane, &work, batch));
-            lost.keys.clear();
+    fn work(&self, threads: &rayon::ThreadPool) {
+        loop {
+            match self.next() {
+                Next::End => return,
+                Next::Help(team) => team.help(|| self.is_waited_for.load(Ordering::Relaxed)),
+                Next::Score(Taken { lane, work, batch }, team) => {
+                    let keys: Vec<Key> = batch.entries.iter().map(|entry| entry.key).collect();
+                    let mut lost = Lost { pool: self, lane, work: &work, keys, helped: team.is_some() };
+                    threads.install(|| self.run(lane, &work, batch, team.as_deref()));
+                    lost.keys.clear();
+                }
+            }
         }
     }
 
-    fn next_batch(&self) -> Option<Taken> {
+    fn next(&self) -> Next {
         let mut queues = self.lock();
         loop {
             let (taken, dropped) = queues.take(clock::now());
-            self.metrics.queue_tokens.set(queues.tokens() as i64);
+            self.tell_waiting(&queues);
             self.metrics.expired.inc_by(dropped);
-            if taken.is_some() {
-                return taken;
+            if let Some(taken) = taken {
+                let asked = queues.ask_for_help(&taken);
+                drop(queues);
+                let team = asked.map(|(team, seats)| {
+                    (0..seats).for_each(|_| self.work.notify_one());
+                    team
+                });
+                return Next::Score(taken, team);
+            }
+            if let Some(team) = queues.take_seat() {
+                return Next::Help(team);
             }
             if queues.closed && queues.is_empty() {
-                return None;
+                return Next::End;
             }
+            queues.idle += 1;
             queues = self.work.wait(queues).unwrap_or_else(std::sync::PoisonError::into_inner);
+            queues.idle -= 1;
         }
     }
 
-    fn run(&self, lane: u64, work: &Work, batch: Batch) {
+    /// Says how much waits, where it is looked at without the lock.
+    fn tell_waiting(&self, queues: &Queues) {
+        self.metrics.queue_tokens.set(queues.tokens() as i64);
+        self.is_waited_for.store(!queues.is_empty(), Ordering::Relaxed);
+    }
+
+    fn run(&self, lane: u64, work: &Work, batch: Batch, team: Option<&Team>) {
         let started = clock::now();
         let inputs: Vec<&Prepared> = batch.entries.iter().map(|entry| &entry.prepared).collect();
-        let results: Vec<Result<Signals, String>> = match work.scorer.score_prepared(&inputs) {
+        let score = || work.scorer.score_prepared(&inputs);
+        let scored = team.map_or_else(score, |team| team.lead(score));
+        let results: Vec<Result<Signals, String>> = match scored {
             Ok(signals) => signals.into_iter().map(Ok).collect(),
             // One message may have spoilt the batch: each gets a try of its own.
             Err(error) if inputs.len() > 1 => {
@@ -575,7 +642,7 @@ impl Pool {
             Err(error) => vec![Err(error.to_string())],
         };
         let inference = started.elapsed();
-        work.learn_throughput(&batch, inference, self.workers);
+        work.learn_throughput(&batch, inference, self.workers as f64 / (1 + team.map_or(0, Team::helpers)) as f64);
         work.messages.inc_by(batch.entries.len() as u64);
         self.metrics.observe(Stage::Inference, inference);
         self.metrics.batch_fill.observe(batch.tokens() as f64 / work.batch_tokens_max as f64);
@@ -607,16 +674,20 @@ impl Pool {
     }
 }
 
-/// Fails the messages of a batch whose worker panicked; emptied when the batch was answered.
+/// Fails the messages of a batch whose worker panicked; emptied when the batch was answered. Nobody helps with it any more.
 struct Lost<'a> {
     pool: &'a Pool,
     lane: u64,
     work: &'a Work,
     keys: Vec<Key>,
+    helped: bool,
 }
 
 impl Drop for Lost<'_> {
     fn drop(&mut self) {
+        if self.helped {
+            self.pool.lock().helped = None;
+        }
         if !self.keys.is_empty() {
             self.work.panics.fetch_add(1, Ordering::Relaxed);
         }

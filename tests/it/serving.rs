@@ -406,6 +406,20 @@ fn expected(text: &str, proposal: Option<&str>) -> Signals {
 // ---------------------------------------------------------------- what is answered
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_idle_workers_help_with_is_answered_as_by_one() {
+    let (one, several) = (Server::start(&[]).await, Server::start(&["limits.workers=4"]).await);
+    let (by_one, by_several) = (one.client().await, several.client().await);
+    for number in 0..100 {
+        let request = || pb::ScoreRequest {
+            with_vectors: true,
+            ..request(format!("{number} {}", "my order has not arrived ".repeat(1 + number % 30)))
+        };
+        let [one, several] = [by_one.score(request()).await.unwrap(), by_several.score(request()).await.unwrap()];
+        assert_eq!(pb::ScoreResponse { timing: None, ..one }, pb::ScoreResponse { timing: None, ..several });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn score_answers_what_the_scorer_says_and_the_second_time_from_the_cache() {
     let server = Server::start(&[]).await;
     let client = server.client().await;

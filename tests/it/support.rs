@@ -57,6 +57,10 @@ where
         self.0.weight_bytes()
     }
 
+    fn can_be_helped(&self) -> bool {
+        self.0.can_be_helped()
+    }
+
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
         self.1(self.0.as_ref(), sequences, layers)
     }

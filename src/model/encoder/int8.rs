@@ -4,7 +4,8 @@
 //! tensor ruins small models (onnxruntime issue 9599), and so does the one large channel that layer norms leave, which is kept apart ([`rows::Range`]). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
 //! Nothing here depends on what else is in the batch, nor on the processor: all kernels give the same bits.
 //!
-//! One forward pass runs on the calling thread from start to end, in buffers that are kept for the next.
+//! One forward pass runs on the calling thread from start to end, in buffers that are kept for the next; other threads may help with products and attention
+//! ([`Team`]).
 //!
 //! | step | from → to |
 //! |---|---|
@@ -29,6 +30,7 @@ mod lanes;
 mod matrix;
 mod measure;
 mod rows;
+mod team;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -38,12 +40,16 @@ use self::lanes::LANES;
 use self::matrix::{Aligned, PackedMatrix};
 pub use self::measure::{Peak, ProductBench, StepBench};
 use self::rows::{Activations, AddNorm, Attention, Embed, Largest, Range, Steps, Then, ToBytes};
+pub use self::team::{MEMBERS_MAX, Team};
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
 use crate::model::config::{Activation, Family, TrunkConfig};
 
 /// Tokens of one pass; longer calls are cut between sequences. Buffers of 256 tokens at a width of 384 are 4 MB and stay in the second cache mostly (our choice,
 /// measured by `benches/encoder.rs`).
 pub const TOKENS_MAX: usize = 256;
+
+/// Parts of a product that is helped with: some microseconds each, so that a helper that is held up holds up little.
+const PRODUCT_PARTS_MAX: usize = 8;
 
 /// A trunk.
 pub struct Int8Encoder {
@@ -201,6 +207,10 @@ impl Encoder for Int8Encoder {
         Some(tables + norm(&self.embedding_norm) + self.layers.iter().map(layer).sum::<u64>())
     }
 
+    fn can_be_helped(&self) -> bool {
+        true
+    }
+
     fn encode(&self, sequences: &[&[u32]], layers: &[usize]) -> Result<Vec<HiddenStates>, EncodeError> {
         let h = self.hidden_size;
         let rows = self.word_scales.len();
@@ -274,8 +284,8 @@ impl Buffers {
         let rows = tokens.max(TOKENS_MAX.min(tokens.next_power_of_two())).next_multiple_of(ROWS_MAX);
         let strides = Strides::new(encoder);
         let longest = longest.next_multiple_of(LANES);
-        self.keys.grow(longest * strides.head.next_multiple_of(LANES) * F32);
-        self.weights.grow(4 * longest * F32);
+        self.keys.grow(MEMBERS_MAX * longest * strides.head.next_multiple_of(LANES) * F32);
+        self.weights.grow(MEMBERS_MAX * 4 * longest * F32);
         if self.tokens >= rows {
             return;
         }
@@ -353,6 +363,19 @@ struct Pass<'a> {
     largest: *mut Largest,
     keys: *mut f32,
     weights: *mut f32,
+}
+
+/// Pointers that several threads use at once, each for places of its own.
+struct Shared<T>(T);
+
+// SAFETY: whoever makes one splits the places that are written.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The whole, so that a closure does not take the pointers out of it.
+    fn get(&self) -> &Self {
+        self
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -439,6 +462,7 @@ impl<'a> Pass<'a> {
     }
 
     fn attend(&mut self, layer: &Layer, sequences: &[&[u32]]) {
+        let (heads, head_size) = (self.encoder.heads, self.strides.head);
         let attention = Attention {
             qkv: self.wide,
             qkv_stride: layer.qkv.outputs,
@@ -446,14 +470,28 @@ impl<'a> Pass<'a> {
             context_stride: self.strides.context,
             keys: self.keys,
             weights: self.weights,
-            heads: self.encoder.heads,
-            head_size: self.strides.head,
+            heads,
+            head_size,
         };
         let mut first = 0;
         for ids in sequences {
-            // SAFETY: the kernel is available; `make_room` gave the room that `Attention` asks for.
-            unsafe { (self.encoder.steps.attend)(&attention, first, ids.len()) }
-            first += ids.len();
+            let tokens = ids.len();
+            // A head that is no multiple of a register writes into the place of the next, which must come later then.
+            if team::is_helped() && head_size.is_multiple_of(LANES) {
+                let (steps, shared) = (self.encoder.steps, Shared(attention));
+                team::split(heads, &|head, member| {
+                    let Shared(mut own) = *shared.get();
+                    let longest = tokens.next_multiple_of(LANES);
+                    own.keys = own.keys.wrapping_add(member * longest * head_size);
+                    own.weights = own.weights.wrapping_add(member * 4 * longest);
+                    // SAFETY: the kernel is available; `make_room` gave each member the room that `Attention` asks for, and each head writes its own columns.
+                    unsafe { (steps.attend)(&own, head..head + 1, first, tokens) }
+                });
+            } else {
+                // SAFETY: the kernel is available; `make_room` gave the room that `Attention` asks for.
+                unsafe { (self.encoder.steps.attend)(&attention, 0..heads, first, tokens) }
+            }
+            first += tokens;
         }
     }
 
@@ -468,9 +506,20 @@ impl<'a> Pass<'a> {
     fn product(&mut self, matrix: &PackedMatrix, range: Range, then: Then, out: *mut f32, out_stride: usize) {
         let largest = (range == Range::SansLargest).then_some(self.largest.cast_const());
         let a = Activations { bytes: self.bytes, scales: self.scales, largest, rows: self.tokens };
-        // SAFETY: the kernel is available; `write_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
-        // `matrix.outputs` for each.
-        unsafe { (self.encoder.steps.product)(&a, matrix, then, out, out_stride) }
+        if !team::is_helped() {
+            // SAFETY: the kernel is available; `write_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
+            // `matrix.outputs` for each.
+            unsafe { (self.encoder.steps.product)(&a, matrix, matrix.panels(), then, out, out_stride) }
+            return;
+        }
+        let (steps, panels, shared) = (self.encoder.steps, matrix.panels().len(), Shared((a, out)));
+        let size = panels.div_ceil(PRODUCT_PARTS_MAX);
+        team::split(panels.div_ceil(size), &|part, _| {
+            let Shared((a, out)) = shared.get();
+            let own = part * size..panels.min((part + 1) * size);
+            // SAFETY: as above, and each part writes the columns of its own panels.
+            unsafe { (steps.product)(a, matrix, own, then, *out, out_stride) }
+        });
     }
 
     fn add_norm(&mut self, y_stride: usize, norm: &Norm) {
@@ -491,6 +540,8 @@ impl<'a> Pass<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::model::encoder::{BertWeights, Linear};
     use crate::model::weights::Matrix;
@@ -534,7 +585,7 @@ mod tests {
                 let largest = (range == Range::SansLargest).then_some(apart.as_ptr());
                 let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), largest, rows };
                 // SAFETY: the kernel is available, and the buffers are as large as `Steps` asks for.
-                unsafe { (rows::steps(kind).product)(&a, &matrix, Then::Keep, out.as_mut_ptr(), matrix.outputs) }
+                unsafe { (rows::steps(kind).product)(&a, &matrix, matrix.panels(), Then::Keep, out.as_mut_ptr(), matrix.outputs) }
                 for row in 0..rows {
                     for output in 0..outputs {
                         let terms = bytes[row * inputs..][..inputs].iter().zip(&weights[output * inputs..][..inputs]);
@@ -623,6 +674,37 @@ mod tests {
                 match &first {
                     None => first = Some(states),
                     Some(first) => assert!(*first == states, "{kind} gives other bits, hidden size {}", config.hidden_size),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_helps_the_bits_are_the_same() {
+        for config in [config(48, 6, 80, Activation::GeluErf), config(64, 2, 304, Activation::Relu)] {
+            let mut random = Random::new(6);
+            let ids: Vec<Vec<u32>> = [15, 1, 33, 130].map(|length| (0..length).map(|_| random.below(50) as u32).collect()).into();
+            let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+            for kind in available() {
+                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), kind);
+                let alone = encoder.encode(&sequences, &[1, 2]).unwrap();
+                for helpers in 1..=MEMBERS_MAX {
+                    // Some leave in the middle, and what they would have done is done by others.
+                    let (team, left) = (Team::default(), AtomicUsize::new(0));
+                    std::thread::scope(|scope| {
+                        for helper in 0..helpers {
+                            let (team, left) = (&team, &left);
+                            scope.spawn(move || team.help(|| helper % 2 == 1 && left.fetch_add(1, Ordering::Relaxed) > 50));
+                        }
+                        team.lead(|| {
+                            while team.helpers() == 0 {
+                                std::thread::yield_now();
+                            }
+                            for _ in 0..5 {
+                                assert!(encoder.encode(&sequences, &[1, 2]).unwrap() == alone, "{kind}, {helpers} helpers");
+                            }
+                        });
+                    });
                 }
             }
         }

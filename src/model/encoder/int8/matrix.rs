@@ -98,6 +98,11 @@ impl PackedMatrix {
         packed
     }
 
+    /// All its panels.
+    pub(super) fn panels(&self) -> std::ops::Range<usize> {
+        0..self.outputs / PANEL
+    }
+
     /// The bytes of a panel: `inputs * 64`.
     #[inline(always)]
     pub(super) fn panel(&self, panel: usize) -> *const i8 {

@@ -30,7 +30,7 @@ impl ProductBench {
         let a = Activations { bytes: self.a.as_ptr(), scales: self.scales.as_ptr(), largest: None, rows: self.rows };
         // SAFETY: the kernel is available, or `steps` panics; the buffers are as large as it asks for.
         unsafe {
-            (rows::steps(self.kind).product)(&a, &self.matrix, Then::Keep, out.as_mut_ptr(), self.matrix.outputs);
+            (rows::steps(self.kind).product)(&a, &self.matrix, self.matrix.panels(), Then::Keep, out.as_mut_ptr(), self.matrix.outputs);
             *out.as_ptr()
         }
     }

@@ -57,6 +57,11 @@ pub(super) struct Largest {
     pub(super) input: u32,
 }
 
+/// Panels of a matrix, from 0 to its outputs divided by [`PANEL`].
+pub(super) type Panels = std::ops::Range<usize>;
+/// Heads of attention.
+pub(super) type Heads = std::ops::Range<usize>;
+
 /// What happens to each output of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
@@ -154,10 +159,11 @@ pub(super) struct Embed {
 
 /// Every step, compiled for one kind of processor. Calling one is `unsafe`: the instructions must be there, and pointers good for what the argument says.
 pub(super) struct Steps {
-    /// `out[row][output] = then((scale · sum + largest · weight) · weight scale + bias)`, rows `out_stride` apart, at least as many as the matrix has outputs.
-    pub(super) product: unsafe fn(&Activations, &PackedMatrix, Then, *mut f32, usize),
-    /// Attention within one message of `tokens` tokens, from row `first` on.
-    pub(super) attend: unsafe fn(&Attention, first: usize, tokens: usize),
+    /// `out[row][output] = then((scale · sum + largest · weight) · weight scale + bias)` for the outputs of some panels, rows `out_stride` apart, at least as many as
+    /// the matrix has outputs.
+    pub(super) product: unsafe fn(&Activations, &PackedMatrix, Panels, Then, *mut f32, usize),
+    /// Attention of some heads within one message of `tokens` tokens, from row `first` on.
+    pub(super) attend: unsafe fn(&Attention, heads: Heads, first: usize, tokens: usize),
     /// See [`AddNorm`].
     pub(super) add_norm: unsafe fn(&AddNorm),
     /// See [`ToBytes`].
@@ -174,14 +180,14 @@ macro_rules! steps {
     ($name:ident, $kernel:ty $(, $feature:literal)?) => {
         static $name: Steps = {
             $(#[target_feature(enable = $feature)])?
-            unsafe fn product(a: &Activations, matrix: &PackedMatrix, then: Then, out: *mut f32, out_stride: usize) {
+            unsafe fn product(a: &Activations, matrix: &PackedMatrix, panels: Panels, then: Then, out: *mut f32, out_stride: usize) {
                 // SAFETY: as `Steps` says.
-                unsafe { super::rows::product::<$kernel>(a, matrix, then, out, out_stride) }
+                unsafe { super::rows::product::<$kernel>(a, matrix, panels, then, out, out_stride) }
             }
             $(#[target_feature(enable = $feature)])?
-            unsafe fn attend(attention: &Attention, first: usize, tokens: usize) {
+            unsafe fn attend(attention: &Attention, heads: Heads, first: usize, tokens: usize) {
                 // SAFETY: as `Steps` says.
-                unsafe { super::rows::attend::<<$kernel as Kernel>::Lanes>(attention, first, tokens) }
+                unsafe { super::rows::attend::<<$kernel as Kernel>::Lanes>(attention, heads, first, tokens) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn add_norm(step: &AddNorm) {
@@ -250,13 +256,13 @@ pub(super) fn steps(kind: KernelKind) -> &'static Steps {
 struct Sums([i32; kernel::ROWS_MAX * PANEL]);
 
 #[inline(always)]
-unsafe fn product<K: Kernel>(a: &Activations, matrix: &PackedMatrix, then: Then, out: *mut f32, out_stride: usize) {
+unsafe fn product<K: Kernel>(a: &Activations, matrix: &PackedMatrix, panels: Panels, then: Then, out: *mut f32, out_stride: usize) {
     let mut sums = std::mem::MaybeUninit::<Sums>::uninit();
     let sums = sums.as_mut_ptr().cast::<i32>();
     // SAFETY: the kernel writes the sums that are read; rows and panels are within what the caller and the matrix hold.
     unsafe {
         K::begin();
-        for panel in 0..matrix.outputs / PANEL {
+        for panel in panels {
             let weights = matrix.panel(panel);
             let mut first = 0;
             while first < a.rows {
@@ -375,12 +381,12 @@ unsafe fn exp<L: Lanes>(x: L) -> L {
 }
 
 #[inline(always)]
-unsafe fn attend<L: Lanes>(attention: &Attention, first: usize, tokens: usize) {
+unsafe fn attend<L: Lanes>(attention: &Attention, which: Heads, first: usize, tokens: usize) {
     let padded = tokens.next_multiple_of(LANES);
     let (d, h) = (attention.head_size, attention.heads * attention.head_size);
     // SAFETY: the buffers are as `Attention` says.
     unsafe {
-        for head in 0..attention.heads {
+        for head in which {
             let queries = attention.qkv.add(first * attention.qkv_stride + head * d);
             let (keys, values) = (queries.add(h), queries.add(2 * h));
             // Keys with the tokens side by side; what is read beyond the last token and beyond d is not used.
