@@ -13,6 +13,9 @@ from pathlib import Path
 
 import torch
 
+# What train.py writes of a run beside its weights.
+RECIPE = ("seed", "passes", "layer_decay", "precision", "distil", "rate", "noise", "bytes")
+
 
 def main() -> None:
     """Writes the average."""
@@ -27,7 +30,7 @@ def main() -> None:
                 raise SystemExit(f"{folder}: {key} differs from that of {arguments.runs[0]}")
     model = {name: sum(run["model"][name].double() for run in runs).div(len(runs)).float() for name in runs[0]["model"]}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    averaged = runs[0] | {"model": model, "averaged": [{key: run.get(key) for key in ("seed", "passes", "layer_decay", "precision")} for run in runs]}
+    averaged = runs[0] | {"model": model, "averaged": [{key: run.get(key) for key in RECIPE} for run in runs]}
     torch.save(averaged, arguments.out / "trained.pt")
 
 

@@ -1,6 +1,7 @@
 """Trains the trunk of baton-en with all its heads: sentiment, emotion, intent, act.
 
 train.py --data DATA --out RUN [--device auto|cpu|cuda] [--precision f32|bf16] [--seed N] [--passes sentiment=1.3,...] [--layer-decay 0.9] [--threads N]
+         [--distil RUN] [--rate 0.5] [--noise 1.5] [--bytes]
 
 DATA is the folder that prepare.py wrote. RUN receives `teacher.npz`, `checkpoint.pt` every ten minutes, `log.jsonl` and, at the end, `trained.pt`; a run
 that was stopped goes on at its last checkpoint. The recipe:
@@ -11,7 +12,11 @@ that was stopped goes on at its last checkpoint. The recipe:
   that a row knows of; and EMBEDDING_WEIGHT * (1 - cosine) between the mean-pooled vector and that of the original trunk for the text without its
   noise, so that the sentence vectors keep their use, and bear typing mistakes better: for support texts that are not put among other words, and for a
   share of the tweets and comments.
-* A share of the rows is made noisy (noise.py), and requests are put among greetings and backstory.
+* A share of the rows is made noisy (noise.py), and requests are put among greetings and backstory. `--noise` multiplies the share.
+* `--distil RUN` begins with the weights of a trained run and learns half from the labels, half from what that run says of the row without its noise
+  ("Born-Again Neural Networks", Furlanello et al. 2018), so that a text with typing mistakes is read as the one without. `--rate` multiplies all rates.
+* `--bytes` rounds weights and activations in every forward pass as `baton models quantize` and the int8 engine do, and lets gradients pass as if nothing
+  were rounded ("Quantizing deep convolutional networks", Krishnamoorthi 2018): what is served then is what was trained.
 * AdamW with linear warm-up and decay; `--layer-decay` lowers the rate of each layer below the last by this factor. Seeds are fixed: the same data and libraries
   give the same batches; a run that was stopped and goes on has another dropout.
 * `--precision bf16` computes products in bfloat16 and keeps weights and their updates in f32. On a CPU with AMX this and what `Model` says of attention and
@@ -62,6 +67,8 @@ MASKS = 1 << 24
 # The share of tweets and forum comments whose embedding is held to the original's; of everything else all are.
 TEACHER_SHARE = 6
 CHECKPOINT_S = 600.0
+# How much of a target is what the run of --distil says; the rest is the label.
+DISTIL_SHARE = 0.5
 
 SENTIMENTS = ("negative", "neutral", "positive")
 EMOTIONS = ("anger", "anxiety", "confusion", "disappointment", "frustration", "gratitude", "joy")
@@ -176,8 +183,58 @@ def fresh_trunk(source: Path, device: torch.device, seed: int) -> BertModel:
     return trunk
 
 
-def layer_rates(model: nn.Module, layer_decay: float) -> list[dict]:
-    """Parameter groups of the trunk: a rate for the embeddings and for each layer, with and without weight decay."""
+def rounded(x: torch.Tensor, form: str) -> torch.Tensor:
+    """`x` as it is after its rows went through bytes; the gradient is that of `x`. `form` names the range of a row, as `Range` in
+    src/model/encoder/int8/rows.rs: `symmetric`, `apart` (the largest is kept as it is) or `gelu` (16 of 255 steps lie below 0)."""
+    with torch.no_grad():
+        value = x.float()
+        size = value.abs()
+        tiny = torch.finfo(torch.float32).tiny
+        if form == "gelu":
+            step = torch.maximum(value.amax(-1, keepdim=True) / 239, -value.amin(-1, keepdim=True) / 16).clamp(min=tiny)
+            result = (value / step).round().clamp(-16, 239) * step
+        elif form == "apart":
+            second = size.topk(2, -1).values[..., 1:]
+            step = (second / 127).clamp(min=tiny)
+            result = torch.where(size > second, value, (value / step).round() * step)
+        else:
+            step = (size.amax(-1, keepdim=True) / 127).clamp(min=tiny)
+            result = (value / step).round() * step
+        change = (result - value).to(x.dtype)
+    return x + change
+
+
+class BytesLinear(nn.Linear):
+    """A layer whose weights and inputs go through bytes."""
+
+    form = "symmetric"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the layer it replaces."""
+        return nn.functional.linear(rounded(x, self.form), rounded(self.weight, "symmetric"), self.bias)
+
+
+class BytesEmbedding(nn.Embedding):
+    """A table whose rows go through bytes."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """As the table it replaces."""
+        return rounded(super().forward(ids), "symmetric")
+
+
+def through_bytes(trunk: BertModel) -> None:
+    """Makes every product of the trunk, and its tables, go through bytes, in place."""
+    forms = {"query": "apart", "key": "apart", "value": "apart", "attention.output.dense": "symmetric", "intermediate.dense": "apart", "output.dense": "gelu"}
+    for name, module in trunk.named_modules():
+        if isinstance(module, nn.Embedding):
+            module.__class__ = BytesEmbedding
+        elif isinstance(module, nn.Linear):
+            module.__class__ = BytesLinear
+            module.form = next(form for end, form in forms.items() if name.endswith(end))
+
+
+def layer_rates(model: nn.Module, layer_decay: float, factor: float) -> list[dict]:
+    """Parameter groups of the trunk: a rate for the embeddings and for each layer, times `factor`, with and without weight decay."""
     layers = model.trunk.config.num_hidden_layers
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.trunk.named_parameters():
@@ -185,7 +242,7 @@ def layer_rates(model: nn.Module, layer_decay: float) -> list[dict]:
         plain = name.endswith("bias") or "LayerNorm" in name
         groups.setdefault((depth, plain), []).append(parameter)
     return [
-        {"params": parameters, "lr": TRUNK_RATE * layer_decay ** (layers - depth), "weight_decay": 0.0 if plain else DECAY}
+        {"params": parameters, "lr": factor * TRUNK_RATE * layer_decay ** (layers - depth), "weight_decay": 0.0 if plain else DECAY}
         for (depth, plain), parameters in sorted(groups.items(), key=lambda entry: entry[0])
     ]
 
@@ -249,17 +306,17 @@ class Batch:
     clean: list[str]
 
 
-def noisy(name: str, task: Task, example: Example, fillers: list[str], rng: random.Random) -> tuple[str, str]:
+def noisy(name: str, task: Task, example: Example, fillers: list[str], factor: float, rng: random.Random) -> tuple[str, str]:
     """A row -> its text with noise, and the text whose embedding it should keep: filled with other words it is another sentence."""
     text, clean = example.text, example.text
     if name == "intent" and task.labels[example.target] not in NEVER_FILLED and rng.random() < FILLED_SHARE:
         text, clean = noise.filled(text, fillers, rng), ""
-    if rng.random() < NOISY_SHARE[name]:
+    if rng.random() < factor * NOISY_SHARE[name]:
         text = noise.casual(text, rng)
     return (text, clean) if text.strip() else (example.text, example.text)
 
 
-def plan(tasks: dict[str, Task], passes: dict[str, float], fillers: list[str], encoding: Encoding, seed: int) -> list[Batch]:
+def plan(tasks: dict[str, Task], passes: dict[str, float], fillers: list[str], encoding: Encoding, noise_factor: float, seed: int) -> list[Batch]:
     """The batches of a whole run. Near lengths are together, since padding costs as much as text; the order of the batches is random."""
     batches: list[Batch] = []
     for name, task in tasks.items():
@@ -269,7 +326,7 @@ def plan(tasks: dict[str, Task], passes: dict[str, float], fillers: list[str], e
             rows = rng.sample(range(len(task.train)), len(task.train))
             if number == int(whole):
                 rows = rows[: int(part * len(rows))]
-            read = [noisy(name, task, task.train[row], fillers, rng) for row in rows]
+            read = [noisy(name, task, task.train[row], fillers, noise_factor, rng) for row in rows]
             lengths = encoding.lengths([text for text, _ in read])
             near = sorted(range(len(rows)), key=lambda at: lengths[at])
             for start in range(0, len(near), BATCH):
@@ -338,15 +395,26 @@ def digest_of(texts: list[str]) -> str:
     return str(bucket("\0".join(texts), 2**63))
 
 
-def task_loss(task: str, logits: torch.Tensor, examples: list[Example], weights: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss of one batch."""
-    if task == "emotion":
-        target = torch.tensor([one.target for one in examples], device=logits.device)
-        known = (target >= 0).to(logits.dtype)
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, target.clamp(min=0), reduction="none")
-        return (losses * known).sum() / known.sum().clamp(min=1)
+def task_loss(
+    task: str, logits: torch.Tensor, examples: list[Example], weights: dict[str, torch.Tensor], said: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The loss of one batch; `said` are the logits of the run that is distilled. Where it is given, an emotion that a row does not know of is learned from it alone."""
     target = torch.tensor([one.target for one in examples], device=logits.device)
-    return nn.functional.cross_entropy(logits, target, weight=weights[task], label_smoothing=SMOOTHING)
+    if task == "emotion":
+        known = (target >= 0).to(logits.dtype)
+        target = target.clamp(min=0)
+        if said is not None:
+            share = torch.where(known > 0, DISTIL_SHARE, 1.0)
+            target = share * said.sigmoid() + (1 - share) * target
+            known = torch.where(known > 0, 1.0, DISTIL_SHARE)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (losses * known).sum() / known.sum().clamp(min=1)
+    loss = nn.functional.cross_entropy(logits, target, weight=weights[task], label_smoothing=SMOOTHING)
+    if said is None:
+        return loss
+    each = -(said.softmax(1) * logits.log_softmax(1)).sum(1)
+    of = weights[task][target]
+    return (1 - DISTIL_SHARE) * loss + DISTIL_SHARE * (each * of).sum() / of.sum()
 
 
 def predict(model: Model, encoding: Encoding, task: str, texts: list[str], bots: list[str] | None = None, batch: int = 128) -> np.ndarray:
@@ -360,8 +428,16 @@ def predict(model: Model, encoding: Encoding, task: str, texts: list[str], bots:
             read = [texts[row] for row in rows]
             x = model.vectors(*encoding(read))[0]
             y = None if bots is None else model.vectors(*encoding([bots[row] for row in rows]))[0]
-            result[rows] = model.logits(task, x, y).cpu().numpy()
+            result[rows] = model.logits(task, x, y).float().cpu().numpy()
     return result
+
+
+def predict_train(model: Model, encoding: Encoding, name: str, task: Task) -> torch.Tensor:
+    """Logits [rows, labels] of the training rows of a task without noise; a row that is there several times is read once."""
+    once = {(one.text, one.bot): None for one in task.train}
+    at = {key: number for number, key in enumerate(once)}
+    logits = predict(model, encoding, name, [text for text, _ in once], [bot for _, bot in once] if name == "act" else None)
+    return torch.from_numpy(logits[[at[one.text, one.bot] for one in task.train]]).to(encoding.device)
 
 
 def development(model: Model, encoding: Encoding, tasks: dict[str, Task]) -> dict[str, float]:
@@ -402,26 +478,39 @@ def train(arguments: argparse.Namespace) -> None:
     encoding = Encoding(source / "tokenizer.json", device)
     started = time.monotonic()
     teacher = Teacher(arguments.out / "teacher.npz", tasks, model, encoding)
+    said: dict[str, torch.Tensor] = {}
+    if arguments.distil:
+        held = torch.load(arguments.distil / "trained.pt", map_location=device, weights_only=True)
+        if held["data"] != digest:
+            raise SystemExit(f"{arguments.distil}: trained on {held['data']}, the data here has {digest}")
+        model.load_state_dict(held["model"])
+        with torch.autocast(name, dtype=torch.bfloat16, enabled=arguments.precision == "bf16"):
+            said = {task: predict_train(model, encoding, task, rows) for task, rows in tasks.items()}
+    if arguments.bytes:
+        through_bytes(model.trunk)
     log(arguments.out, teacher_s=round(time.monotonic() - started), rows={name: [len(task.train), len(task.dev)] for name, task in tasks.items()})
     passes = PASSES | arguments.passes
-    batches = plan(tasks, passes, fillers, encoding, arguments.seed)
+    batches = plan(tasks, passes, fillers, encoding, arguments.noise, arguments.seed)
     weights = {name: task.label_weights().to(device) for name, task in tasks.items() if name != "emotion"}
-    groups = layer_rates(model, arguments.layer_decay) + [{"params": list(model.heads.parameters()), "lr": HEAD_RATE, "weight_decay": DECAY}]
+    groups = layer_rates(model, arguments.layer_decay, arguments.rate)
+    groups.append({"params": list(model.heads.parameters()), "lr": arguments.rate * HEAD_RATE, "weight_decay": DECAY})
     optimiser = torch.optim.AdamW(groups, fused=True)
     total = len(batches)
     warm = max(1, int(WARM_UP * total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min((step + 1) / warm, max(0.0, (total - step) / (total - warm))))
+    recipe = {"passes": passes, "seed": arguments.seed, "data": digest, "layer_decay": arguments.layer_decay, "precision": arguments.precision,
+              "distil": str(arguments.distil or ""), "rate": arguments.rate, "noise": arguments.noise, "bytes": arguments.bytes}
     first, checkpoint = 0, arguments.out / "checkpoint.pt"
     if checkpoint.exists():
         held = torch.load(checkpoint, map_location=device, weights_only=True)
-        if (held["total"], held["seed"], held["data"], held["layer_decay"]) != (total, arguments.seed, digest, arguments.layer_decay):
-            raise SystemExit(f"{checkpoint}: of a run with other data, passes, rates or seed; remove it")
+        if held["recipe"] != recipe:
+            raise SystemExit(f"{checkpoint}: of a run with other data or arguments; remove it")
         model.load_state_dict(held["model"])
         optimiser.load_state_dict(held["optimiser"])
         schedule.load_state_dict(held["schedule"])
         torch.set_rng_state(held["random"].cpu())
         first = held["step"]
-    log(arguments.out, steps=total, first=first, passes=passes, seed=arguments.seed, device=name, precision=arguments.precision, layer_decay=arguments.layer_decay)
+    log(arguments.out, steps=total, first=first, device=name, **recipe)
 
     def read(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(name, dtype=torch.bfloat16, enabled=arguments.precision == "bf16"):
@@ -443,7 +532,7 @@ def train(arguments: argparse.Namespace) -> None:
             y = vectors[[turns.index(one.bot) for one in examples]]
             means, clean = torch.cat([means, turn_means]), clean + turns
         held_on = teacher.loss(clean, means)
-        loss = task_loss(task, model.logits(task, x, y), examples, weights)
+        loss = task_loss(task, model.logits(task, x, y), examples, weights, said[task][batch.rows] if said else None)
         optimiser.zero_grad(set_to_none=True)
         (TASK_WEIGHT[task] * loss + EMBEDDING_WEIGHT * held_on).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_MAX)
@@ -458,13 +547,12 @@ def train(arguments: argparse.Namespace) -> None:
             log(arguments.out, step=step + 1, development=development(model, encoding, tasks))
         if time.monotonic() - saved > CHECKPOINT_S:
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "step": step + 1,
-                     "total": total, "seed": arguments.seed, "data": digest, "layer_decay": arguments.layer_decay, "random": torch.get_rng_state()}
+                     "recipe": recipe, "random": torch.get_rng_state()}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             saved = time.monotonic()
     log(arguments.out, step=total, development=development(model, encoding, tasks), seconds=round(time.monotonic() - started))
-    trained = {"model": model.state_dict(), "labels": {name: list(task.labels) for name, task in tasks.items()}, "passes": passes, "seed": arguments.seed,
-               "data": digest, "layer_decay": arguments.layer_decay, "precision": arguments.precision}
+    trained = recipe | {"model": model.state_dict(), "labels": {name: list(task.labels) for name, task in tasks.items()}}
     torch.save(trained, arguments.out / "trained.pt")
 
 
@@ -494,6 +582,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="of the products; bf16 is faster on a GPU and on a CPU with AMX")
     parser.add_argument("--layer-decay", type=float, default=1.0, metavar="F", help="rate of a layer, of that of the layer above it")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="threads on a CPU; two runs of one thread each end sooner than one after the other")
+    parser.add_argument("--distil", type=Path, metavar="RUN", help="begin with this run's weights and learn from what it says")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="F", help="factor of all rates")
+    parser.add_argument("--noise", type=float, default=1.0, metavar="F", help="factor of the share of noisy rows")
+    parser.add_argument("--bytes", action="store_true", help="round weights and activations as the int8 engine does")
     parser.add_argument("--passes", type=passes_of, default={}, metavar="TASK=N,...", help=f"passes over the rows, default {PASSES}")
     train(parser.parse_args())
 
