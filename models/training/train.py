@@ -503,7 +503,7 @@ def train(arguments: argparse.Namespace) -> None:
     first, checkpoint = 0, arguments.out / "checkpoint.pt"
     if checkpoint.exists():
         held = torch.load(checkpoint, map_location=device, weights_only=True)
-        if held["recipe"] != recipe:
+        if held.get("recipe") != recipe:
             raise SystemExit(f"{checkpoint}: of a run with other data or arguments; remove it")
         model.load_state_dict(held["model"])
         optimiser.load_state_dict(held["optimiser"])
