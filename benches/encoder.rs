@@ -10,8 +10,8 @@ use std::path::Path;
 
 use baton::model::config::{self, TrunkConfig};
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
-use baton::model::encoder::int8::{Int8Encoder, KernelKind, ProductBench, Step, StepBench};
-use baton::model::encoder::{Encoder, TrunkWeights, take_trunk};
+use baton::model::encoder::int8::{Int8Encoder, KernelKind, Precision, ProductBench, Step, StepBench};
+use baton::model::encoder::{Encoder, EngineKind, TrunkWeights, take_trunk};
 use baton::model::tokenizer::Tokenizer;
 use baton::model::weights::Weights;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -35,6 +35,14 @@ fn sequences(count: usize, tokens: usize) -> Vec<Vec<u32>> {
     (0..count).map(|row| (0..tokens).map(|at| 1000 + ((row * 977 + at * 131) % 20_000) as u32).collect()).collect()
 }
 
+const PRECISIONS: [Precision; 2] = [Precision::W8A8, Precision::W8A16];
+
+/// The name of an engine without its prefix `int8-`.
+fn named(precision: Precision, kind: KernelKind) -> &'static str {
+    let name = EngineKind::Int8(precision, kind).as_str();
+    name.strip_prefix("int8-").unwrap_or(name)
+}
+
 fn kernels() -> impl Iterator<Item = KernelKind> {
     KernelKind::ALL.into_iter().filter(|kind| kind.is_available() && *kind != KernelKind::Portable)
 }
@@ -44,9 +52,12 @@ fn bench(criterion: &mut Criterion) {
     group.sample_size(30);
     for kind in kernels() {
         for (inputs, outputs) in [(384, 1152), (384, 1536), (1536, 384)] {
-            let product = ProductBench::new(kind, 240, inputs, outputs);
             group.throughput(Throughput::Elements((240 * inputs * outputs) as u64));
-            group.bench_function(BenchmarkId::new(kind.as_str(), format!("{inputs}x{outputs}")), |b| b.iter(|| product.run()));
+            for precision in PRECISIONS {
+                let product = ProductBench::new(kind, precision, 240, inputs, outputs);
+                let name = named(precision, kind);
+                group.bench_function(BenchmarkId::new(name, format!("{inputs}x{outputs}")), |b| b.iter(|| product.run()));
+            }
         }
     }
     if let Some(peak) = ProductBench::peak() {
@@ -57,14 +68,14 @@ fn bench(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("pass");
     group.sample_size(20);
-    for kind in kernels() {
+    for (precision, kind) in PRECISIONS.into_iter().flat_map(|precision| kernels().map(move |kind| (precision, kind))) {
         let (config, trunk) = trunk();
-        let encoder = Int8Encoder::with_kernel(&config, trunk, kind);
+        let encoder = Int8Encoder::with_kernel(&config, trunk, precision, kind);
         for (count, tokens) in [(1, 15), (4, 15), (8, 15), (16, 15), (1, 32), (8, 32), (1, 64), (4, 64), (1, 128), (2, 128), (1, 256)] {
             let ids = sequences(count, tokens);
             let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
             group.throughput(Throughput::Elements((count * tokens) as u64));
-            group.bench_function(BenchmarkId::new(kind.as_str(), format!("{count}x{tokens}")), |b| {
+            group.bench_function(BenchmarkId::new(named(precision, kind), format!("{count}x{tokens}")), |b| {
                 b.iter(|| {
                     encoder.forward(black_box(&ids), |_, states| {
                         black_box(states[0]);
@@ -91,7 +102,7 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("step");
     group.sample_size(20);
     let (config, trunk) = self::trunk();
-    let encoder = Int8Encoder::new(&config, trunk);
+    let encoder = Int8Encoder::new(&config, trunk, Precision::default());
     // Only attention depends on the length of a message: cost_plot.py wants it for all lengths.
     for (count, tokens) in [(1, 15), (16, 15), (2, 128), (8, 32), (4, 64), (1, 256)] {
         let ids = sequences(count, tokens);

@@ -17,7 +17,7 @@ use std::process::Command;
 
 use baton::model::config::{self, Family, TrunkConfig};
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
-use baton::model::encoder::int8::{self, Int8Encoder};
+use baton::model::encoder::int8::{self, Int8Encoder, Precision};
 use baton::model::encoder::{
     BertWeights, DebertaLayerWeights, DebertaWeights, Encoder, LayerWeights, Linear, ModernBertLayerWeights, ModernBertWeights, Norm,
     TrunkWeights,
@@ -195,7 +195,7 @@ fn measure(name: &str, is_test: bool) {
     let weights = Weights { random: Random::new(7), config: &config }.trunk();
     let (encoder, engine): (Box<dyn Encoder>, _) = match int8::unsupported(&config) {
         None => {
-            let encoder = Int8Encoder::new(&config, weights);
+            let encoder = Int8Encoder::new(&config, weights, Precision::default());
             let kind = encoder.kind();
             (Box::new(encoder), kind.as_str())
         }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use baton::model::config;
 use baton::model::encoder::candle::{CandleEncoder, DeviceChoice, open_device};
-use baton::model::encoder::int8::Int8Encoder;
+use baton::model::encoder::int8::{Int8Encoder, Precision};
 use baton::model::encoder::{Encoder, take_trunk};
 use baton::model::weights::Weights;
 use serde_json::{Map, Value, json};
@@ -27,12 +27,13 @@ fn encoder(name: &str) -> Box<dyn Encoder> {
     let mut weights = Weights::read_trunk("model.safetensors", &bytes).expect("the shipped weights are sound");
     let trunk = take_trunk(&mut weights, &config);
     match name {
-        "int8" => Box::new(Int8Encoder::new(&config, trunk)),
+        "int8" => Box::new(Int8Encoder::new(&config, trunk, Precision::W8A8)),
+        "w8a16" => Box::new(Int8Encoder::new(&config, trunk, Precision::W8A16)),
         "candle" => {
             let device = open_device(DeviceChoice::Cpu).expect("the CPU is there");
             Box::new(CandleEncoder::new(&config, trunk, &device).expect("candle takes the shipped trunk"))
         }
-        other => panic!("engine {other:?}, expected int8 or candle"),
+        other => panic!("engine {other:?}, expected int8, w8a16 or candle"),
     }
 }
 

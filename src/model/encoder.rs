@@ -10,7 +10,7 @@ mod names;
 
 use std::fmt;
 
-use self::int8::KernelKind;
+use self::int8::{KernelKind, Precision};
 use super::weights::Matrix;
 
 /// Which engine computes, and so which tolerance its parity has.
@@ -19,7 +19,7 @@ pub enum EngineKind {
     /// candle in f32: the reference of all others.
     CandleF32,
     /// Our own on a CPU, products in bytes: the fastest.
-    Int8(KernelKind),
+    Int8(Precision, KernelKind),
 }
 
 impl EngineKind {
@@ -27,7 +27,8 @@ impl EngineKind {
     pub fn family(self) -> &'static str {
         match self {
             Self::CandleF32 => "candle-f32",
-            Self::Int8(_) => "int8",
+            Self::Int8(Precision::W8A8, _) => "int8",
+            Self::Int8(Precision::W8A16, _) => "w8a16",
         }
     }
 
@@ -35,11 +36,16 @@ impl EngineKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CandleF32 => "candle-f32",
-            Self::Int8(KernelKind::Amx) => "int8-amx",
-            Self::Int8(KernelKind::Avx512Vnni) => "int8-avx512-vnni",
-            Self::Int8(KernelKind::AvxVnni) => "int8-avx-vnni",
-            Self::Int8(KernelKind::Avx2) => "int8-avx2",
-            Self::Int8(KernelKind::Portable) => "int8-portable",
+            Self::Int8(Precision::W8A8, KernelKind::Amx) => "int8-amx",
+            Self::Int8(Precision::W8A16, KernelKind::Amx) => "w8a16-amx",
+            Self::Int8(Precision::W8A8, KernelKind::Avx512Vnni) => "int8-avx512-vnni",
+            Self::Int8(Precision::W8A16, KernelKind::Avx512Vnni) => "w8a16-avx512-vnni",
+            Self::Int8(Precision::W8A8, KernelKind::AvxVnni) => "int8-avx-vnni",
+            Self::Int8(Precision::W8A16, KernelKind::AvxVnni) => "w8a16-avx-vnni",
+            Self::Int8(Precision::W8A8, KernelKind::Avx2) => "int8-avx2",
+            Self::Int8(Precision::W8A16, KernelKind::Avx2) => "w8a16-avx2",
+            Self::Int8(Precision::W8A8, KernelKind::Portable) => "int8-portable",
+            Self::Int8(Precision::W8A16, KernelKind::Portable) => "w8a16-portable",
         }
     }
 }
@@ -47,13 +53,25 @@ impl EngineKind {
 /// Which engine is wanted, as the operator says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// int8 on a CPU where it can take the model and proves its answers, else candle.
+    /// int8 of the default precision on a CPU where it can take the model and proves its answers, else candle.
     #[default]
     Auto,
-    /// int8; a model that it cannot take does not load.
-    Int8,
+    /// int8 of this precision; a model that it cannot take does not load.
+    Int8(Precision),
     /// candle.
     Candle,
+}
+
+impl EngineChoice {
+    /// The precision of int8, should that compute.
+    pub fn precision(self) -> Precision {
+        if let Self::Int8(precision) = self { precision } else { Precision::default() }
+    }
+
+    /// Whether the operator asked for int8.
+    pub fn demands_int8(self) -> bool {
+        matches!(self, Self::Int8(_))
+    }
 }
 
 /// An engine holding one trunk.

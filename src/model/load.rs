@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::TrunkConfig;
 use super::encoder::candle::{CandleEncoder, Device};
-use super::encoder::int8::{self, Int8Encoder};
+use super::encoder::int8::{self, Int8Encoder, Precision};
 use super::encoder::{Encoder, EngineChoice, EngineKind, TrunkWeights};
 use super::fault::{Fault, PackageError};
 use super::files::{Folder, JSON_BYTES_MAX, WEIGHTS_BYTES_MAX, too_large_or_missing};
@@ -78,7 +78,7 @@ impl PackageFiles {
         let Ok(tensors) = safetensors::SafeTensors::deserialize(&self.trunk) else { return 0 };
         let bytes = |view: &safetensors::tensor::TensorView<'_>| {
             let elements: u64 = view.shape().iter().map(|size| *size as u64).product();
-            let as_bytes = matches!(engine, EngineKind::Int8(_)) && view.shape().len() == 2;
+            let as_bytes = matches!(engine, EngineKind::Int8(..)) && view.shape().len() == 2;
             if as_bytes { elements } else { 4 * elements }
         };
         tensors.iter().map(|(_, view)| bytes(&view)).sum()
@@ -128,13 +128,13 @@ pub fn load_labelled(path: &Path, labels: Option<&Path>, device: &Device, engine
 pub fn brought(files: &PackageFiles, device: &Device, choice: EngineChoice) -> Result<Scorer, Vec<Fault>> {
     let config = config::parse(&files.config)?;
     let refused = if device.is_cpu() { int8::unsupported(&config) } else { Some("it computes on a CPU".to_owned()) };
-    if let (EngineChoice::Int8, Some(why)) = (choice, &refused) {
+    if let (true, Some(why)) = (choice.demands_int8(), &refused) {
         return Err(vec![int8_refused(why)]);
     }
     let wants_int8 = refused.is_none() && choice != EngineChoice::Candle;
     let (reference, faster) = std::thread::scope(|scope| {
         // The faster engine is packed while the reference reads the texts.
-        let faster = wants_int8.then(|| scope.spawn(|| packed(files, &config)));
+        let faster = wants_int8.then(|| scope.spawn(|| packed(files, &config, choice.precision())));
         let reference = assemble_hashed(files, &config, None, |weights| candle(&config, weights, device))
             .and_then(|(scorer, hashed)| Ok((answers(&scorer)?, scorer, hashed)));
         (reference, faster.map(|faster| faster.join().expect("packing checked weights does not panic")))
@@ -151,7 +151,7 @@ pub fn brought(files: &PackageFiles, device: &Device, choice: EngineChoice) -> R
         return Ok(scorer);
     }
     faults.iter_mut().for_each(|fault| fault.file = "built-in texts".to_owned());
-    if choice == EngineChoice::Int8 {
+    if choice.demands_int8() {
         return Err(faults);
     }
     scorer.exchange(reference, &hashed);
@@ -160,11 +160,11 @@ pub fn brought(files: &PackageFiles, device: &Device, choice: EngineChoice) -> R
 }
 
 /// The int8 engine of files whose trunk has no fault.
-fn packed(files: &PackageFiles, config: &TrunkConfig) -> Result<Int8Encoder, Vec<Fault>> {
+fn packed(files: &PackageFiles, config: &TrunkConfig, precision: Precision) -> Result<Int8Encoder, Vec<Fault>> {
     let mut weights = Weights::read_trunk(TRUNK_FILE, &files.trunk)?;
     let trunk = encoder::take_trunk(&mut weights, config);
     let faults = weights.finish();
-    if faults.is_empty() { Ok(Int8Encoder::new(config, trunk)) } else { Err(faults) }
+    if faults.is_empty() { Ok(Int8Encoder::new(config, trunk, precision)) } else { Err(faults) }
 }
 
 /// What a scorer says of our own texts, as the parity file of a model that brings none.
@@ -204,10 +204,10 @@ fn build(files: PackageFiles, device: &Device, choice: EngineChoice) -> Result<S
     let refused = if device.is_cpu() { int8::unsupported(&config) } else { Some("it computes on a CPU".to_owned()) };
     match (choice, refused) {
         (EngineChoice::Candle, _) => on_candle(&files, &config, &parity_file, device, None),
-        (EngineChoice::Int8, Some(why)) => Err(vec![int8_refused(&why)]),
+        (EngineChoice::Int8(_), Some(why)) => Err(vec![int8_refused(&why)]),
         (EngineChoice::Auto, Some(why)) => on_candle(&files, &config, &parity_file, device, device.is_cpu().then_some(why)),
-        (EngineChoice::Int8, None) => on_int8(&files, &config, &parity_file),
-        (EngineChoice::Auto, None) => match on_int8(&files, &config, &parity_file) {
+        (EngineChoice::Int8(precision), None) => on_int8(&files, &config, &parity_file, precision),
+        (EngineChoice::Auto, None) => match on_int8(&files, &config, &parity_file, choice.precision()) {
             Ok(scorer) => Ok(scorer),
             // Bytes may lose too much of some model. If its files are at fault, candle finds that too, and tells it in its own figures.
             Err(faults) => on_candle(&files, &config, &parity_file, device, Some(too_far(&faults))),
@@ -221,8 +221,8 @@ pub fn reference(files: &PackageFiles) -> Result<Scorer, Vec<Fault>> {
     assemble(files, &config, None, |weights| candle(&config, weights, &Device::Cpu))
 }
 
-fn on_int8(files: &PackageFiles, config: &TrunkConfig, parity: &ParityFile) -> Result<Scorer, Vec<Fault>> {
-    prove(assemble(files, config, None, |weights| Ok(Box::new(Int8Encoder::new(config, weights))))?, parity)
+fn on_int8(files: &PackageFiles, config: &TrunkConfig, parity: &ParityFile, precision: Precision) -> Result<Scorer, Vec<Fault>> {
+    prove(assemble(files, config, None, |weights| Ok(Box::new(Int8Encoder::new(config, weights, precision))))?, parity)
 }
 
 fn on_candle(

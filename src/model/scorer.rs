@@ -325,7 +325,7 @@ impl Scorer {
         let proof = match (self.without_reference, self.encoder.kind()) {
             (false, _) => "",
             (true, EngineKind::CandleF32) => " (no reference answers came with the model)",
-            (true, EngineKind::Int8(_)) => " (no reference answers came with the model: held against candle-f32 on built-in texts)",
+            (true, EngineKind::Int8(..)) => " (no reference answers came with the model: held against candle-f32 on built-in texts)",
         };
         format!("{} on {}{why}{proof}", self.encoder.kind().as_str(), self.encoder.device())
     }
@@ -367,7 +367,7 @@ impl Scorer {
     /// Padded tokens of one engine call.
     pub fn batch_tokens_max(&self) -> usize {
         match self.encoder.kind() {
-            EngineKind::Int8(_) => TOKENS_MAX,
+            EngineKind::Int8(..) => TOKENS_MAX,
             EngineKind::CandleF32 if self.encoder.device() == "cpu" => BATCH_TOKENS_CPU,
             EngineKind::CandleF32 => BATCH_TOKENS_GPU,
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use baton::model::config;
 use baton::model::encoder::EngineChoice;
 use baton::model::encoder::candle::{DeviceChoice, open_device};
+use baton::model::encoder::int8::Precision;
 use baton::model::head::FORMAT;
 use baton::model::load::{self, PackageFiles};
 use baton::model::parity::{ParityFile, ParityText};
@@ -250,10 +251,11 @@ fn int8_takes_the_families_it_can_and_the_others_say_why_not() {
         // Loading holds every answer against those of candle on the same bytes.
         let scorer = load::load(folder.path(), &cpu).unwrap();
         match family.refused_by_int8 {
-            None => assert!(scorer.engine().starts_with("int8-"), "{name}: {}", scorer.engine()),
+            None => assert!(scorer.engine().starts_with("w8a16-"), "{name}: {}", scorer.engine()),
             Some(why) => {
                 assert_eq!(scorer.engine(), format!("candle-f32 on cpu (not int8: {why})"), "{name}");
-                let error = load::load_on(folder.path(), &cpu, EngineChoice::Int8).err().expect("int8 cannot take it").to_string();
+                let error =
+                    load::load_on(folder.path(), &cpu, EngineChoice::Int8(Precision::W8A8)).err().expect("int8 cannot take it").to_string();
                 assert!(error.contains(&format!("engine: found int8, expected candle: int8 cannot take this model, {why}")), "{error}");
             }
         }

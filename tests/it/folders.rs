@@ -27,10 +27,10 @@ const OWN: &str = "head = \"topic\"\n";
 
 /// Family, label map, what its engine is, and how its tokenizer is cut for the older form.
 const SERVED: [(&str, &str, &str); 7] = [
-    ("bert", SENTIMENT, "int8"),
-    ("roberta", SENTIMENT, "int8"),
-    ("xlm-roberta", SENTIMENT, "int8"),
-    ("distilbert", TWO, "int8"),
+    ("bert", SENTIMENT, "w8a16"),
+    ("roberta", SENTIMENT, "w8a16"),
+    ("xlm-roberta", SENTIMENT, "w8a16"),
+    ("distilbert", TWO, "w8a16"),
     ("deberta-v3", OWN, "candle-f32"),
     ("deberta-v2", SENTIMENT, "candle-f32"),
     ("modernbert", OWN, "candle-f32"),
@@ -91,10 +91,10 @@ fn every_family_is_served_as_the_reference_library_answers() {
         assert!(by_candle.engine().starts_with("candle-f32 on cpu (no reference answers"), "{}", by_candle.engine());
         let by_itself = load(&package, EngineChoice::Auto).unwrap();
         assert!(by_itself.engine().starts_with(engine), "{}", by_itself.engine());
-        agrees(&by_itself, family, if *engine == "int8" { 0.05 } else { 1e-4 });
+        agrees(&by_itself, family, if *engine == "w8a16" { 0.05 } else { 1e-4 });
         assert_ne!(by_itself.digest(), "");
         assert_eq!(by_itself.digest(), by_candle.digest(), "the digest is that of the files");
-        assert_eq!(by_itself.trunk_digest() == by_candle.trunk_digest(), *engine != "int8", "vectors depend on the engine");
+        assert_eq!(by_itself.trunk_digest() == by_candle.trunk_digest(), *engine != "w8a16", "vectors depend on the engine");
     });
 }
 
@@ -110,7 +110,7 @@ fn check_tells_how_a_folder_is_served() {
     );
     assert_eq!(told["labels"], json!({"NEGATIVE": "negative", "POSITIVE": "positive"}));
     assert_eq!((&told["max_seq_len"], &told["windows_max"], &told["tokenizer"]), (&json!(64), &json!(8), &json!("tokenizer.json")));
-    assert!(told["engine"].as_str().unwrap().starts_with("int8-"), "{told}");
+    assert!(told["engine"].as_str().unwrap().starts_with("w8a16-"), "{told}");
     assert!(told["family"].as_str().unwrap().starts_with("distilbert, 2 layers of 32"), "{told}");
     let table = place.baton(&["models", "check", package.path()]);
     for words in ["NEGATIVE → negative", "tokenizer.json", "64 tokens, at most 8 of a text", "MB of weights", "serves", "yes"] {

@@ -1,7 +1,8 @@
 //! The int8 engine: BERT, RoBERTa, XLM-R and DistilBERT on a CPU, products in bytes, everything else in `f32`.
 //!
-//! In and out as [`Encoder`]. Weights are signed bytes with one scale an output channel, activations bytes with one scale a token: one scale for a whole
-//! tensor ruins small models (onnxruntime issue 9599), and so does the one large channel that layer norms leave, which is kept apart ([`rows::Range`]). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
+//! In and out as [`Encoder`]. Weights are signed bytes with one scale an output channel, activations one or two bytes ([`Precision`]) with one scale a token: one
+//! scale for a whole tensor ruins small models (onnxruntime issue 9599), and so does, with one byte, the one large channel that layer norms leave, which is kept
+//! apart then ([`rows::Range`]). The rows of all messages stand in one matrix without padding; only attention sees where a message ends.
 //! Nothing here depends on what else is in the batch, nor on the processor: all kernels give the same bits.
 //!
 //! One forward pass runs on the calling thread from start to end, in buffers that are kept for the next; other threads may help with products and attention
@@ -39,7 +40,7 @@ use self::kernel::ROWS_MAX;
 use self::lanes::LANES;
 use self::matrix::{Aligned, PackedMatrix};
 pub use self::measure::{Peak, ProductBench, StepBench};
-use self::rows::{Activations, AddNorm, Attention, Embed, Largest, Range, Steps, Then, ToBytes};
+use self::rows::{Activations, AddNorm, Attention, Beside, Embed, Largest, Range, Steps, Then, ToBytes};
 pub use self::team::{MEMBERS_MAX, Team};
 use super::{EncodeError, Encoder, EngineKind, HiddenStates, LayerWeights, Norm, TrunkWeights};
 use crate::model::config::{Activation, Family, TrunkConfig};
@@ -51,9 +52,22 @@ pub const TOKENS_MAX: usize = 256;
 /// Parts of a product that is helped with: some microseconds each, so that a helper that is held up holds up little.
 const PRODUCT_PARTS_MAX: usize = 8;
 
+/// Bits of a weight and of an activation in a product, in the field's short form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// A byte for each: the fastest. What is lost turns the label of one message in a hundred to five hundred, those whose first two labels are nearly tied, which
+    /// moves a figure of a test of a few hundred messages by up to 0.8 point (the model card's table).
+    W8A8,
+    /// A byte for a weight, two for an activation: the labels of f32, for 1.3 (AMX) to 1.8 times the time (AVX512-VNNI; measured by `benches/encoder.rs`).
+    #[default]
+    W8A16,
+}
+
 /// A trunk.
 pub struct Int8Encoder {
     kind: KernelKind,
+    precision: Precision,
+    ranges: Ranges,
     steps: &'static Steps,
     hidden_size: usize,
     heads: usize,
@@ -113,15 +127,16 @@ impl Int8Encoder {
     ///
     /// # Panics
     /// Where [`unsupported`] says why not.
-    pub fn new(config: &TrunkConfig, weights: TrunkWeights) -> Self {
-        Self::with_kernel(config, weights, KernelKind::best())
+    pub fn new(config: &TrunkConfig, weights: TrunkWeights, precision: Precision) -> Self {
+        Self::with_kernel(config, weights, precision, KernelKind::best())
     }
 
     /// The same for a given kernel, which must be available.
-    pub fn with_kernel(config: &TrunkConfig, weights: TrunkWeights, kind: KernelKind) -> Self {
+    pub fn with_kernel(config: &TrunkConfig, weights: TrunkWeights, precision: Precision, kind: KernelKind) -> Self {
         assert_eq!(unsupported(config), None, "the caller asks first");
         let TrunkWeights::Bert(weights) = weights else { unreachable!("the weights are those of the configuration") };
         let h = config.hidden_size;
+        let ranges = Ranges::new(precision, config.hidden_act);
         let (words, word_scales) = weights.word_embeddings.into_int8(h);
         let mut positions = weights.position_embeddings;
         for row in positions.chunks_exact_mut(h) {
@@ -131,6 +146,8 @@ impl Int8Encoder {
         }
         Self {
             kind,
+            precision,
+            ranges,
             steps: rows::steps(kind),
             hidden_size: h,
             heads: config.num_attention_heads,
@@ -140,7 +157,7 @@ impl Int8Encoder {
             word_scales,
             positions,
             embedding_norm: weights.embedding_norm,
-            layers: weights.layers.into_iter().map(|layer| Layer::new(layer, config.hidden_act)).collect(),
+            layers: weights.layers.into_iter().map(|layer| Layer::new(layer, ranges)).collect(),
             buffers: Mutex::new(Vec::new()),
         }
     }
@@ -180,7 +197,7 @@ impl Int8Encoder {
 
 impl Encoder for Int8Encoder {
     fn kind(&self) -> EngineKind {
-        EngineKind::Int8(self.kind)
+        EngineKind::Int8(self.precision, self.kind)
     }
 
     fn device(&self) -> &'static str {
@@ -250,24 +267,39 @@ fn parts<'a, 's>(mut sequences: &'a [&'s [u32]]) -> impl Iterator<Item = &'a [&'
 }
 
 impl Layer {
-    fn new(weights: LayerWeights, activation: Activation) -> Self {
+    fn new(weights: LayerWeights, ranges: Ranges) -> Self {
         let pack = |parts, range: Range| PackedMatrix::new(parts, range.zero_point());
         Self {
-            qkv: pack(vec![weights.query, weights.key, weights.value], Range::SansLargest),
-            attention_output: pack(vec![weights.attention_output], Range::Symmetric),
+            qkv: pack(vec![weights.query, weights.key, weights.value], ranges.states),
+            attention_output: pack(vec![weights.attention_output], ranges.context),
             attention_norm: weights.attention_norm,
-            intermediate: pack(vec![weights.intermediate], Range::SansLargest),
-            output: pack(vec![weights.output], inner_range(activation)),
+            intermediate: pack(vec![weights.intermediate], ranges.states),
+            output: pack(vec![weights.output], ranges.inner),
             output_norm: weights.output_norm,
         }
     }
 }
 
-/// Which bytes stand for inner states.
-fn inner_range(activation: Activation) -> Range {
-    match activation {
-        Activation::GeluErf => Range::MostlyPositive,
-        Activation::Relu => Range::Positive,
+/// Which bytes stand for what is multiplied.
+#[derive(Clone, Copy)]
+struct Ranges {
+    /// What a layer norm gives.
+    states: Range,
+    /// What attention gives.
+    context: Range,
+    /// What the activation gives.
+    inner: Range,
+}
+
+impl Ranges {
+    fn new(precision: Precision, activation: Activation) -> Self {
+        match (precision, activation) {
+            (Precision::W8A16, _) => Self { states: Range::TwoBytes, context: Range::TwoBytes, inner: Range::TwoBytes },
+            (Precision::W8A8, Activation::GeluErf) => {
+                Self { states: Range::SansLargest, context: Range::Symmetric, inner: Range::MostlyPositive }
+            }
+            (Precision::W8A8, Activation::Relu) => Self { states: Range::SansLargest, context: Range::Symmetric, inner: Range::Positive },
+        }
     }
 }
 
@@ -294,7 +326,7 @@ impl Buffers {
         self.wide.grow((rows + LANES + 1) * strides.wide * F32);
         self.context.grow((rows + 1) * strides.context * F32);
         self.y.grow(rows * strides.y * F32);
-        self.bytes.grow(rows * strides.bytes);
+        self.bytes.grow(rows * strides.bytes * encoder.ranges.states.bytes());
         self.scales.grow(rows * F32);
         self.largest.grow(rows * size_of::<Largest>());
         self.tokens = rows;
@@ -428,34 +460,29 @@ impl<'a> Pass<'a> {
 
     /// One step of a layer, on what the steps before it left in the buffers.
     fn step(&mut self, step: Step, layer: &Layer, sequences: &[&[u32]]) {
-        let (x, h) = (self.x, self.encoder.hidden_size);
+        let (x, h, ranges) = (self.x, self.encoder.hidden_size, self.encoder.ranges);
         match step {
             Step::Embed => self.embed(sequences),
             Step::QueriesKeysValues => {
-                self.write_bytes(x, h, h, &layer.qkv, Range::SansLargest);
-                self.product(&layer.qkv, Range::SansLargest, Then::Keep, self.wide, layer.qkv.outputs);
+                self.write_bytes(x, h, h, &layer.qkv, ranges.states);
+                self.product(&layer.qkv, ranges.states, Then::Keep, self.wide, layer.qkv.outputs);
             }
             Step::Attend => self.attend(layer, sequences),
             Step::AttentionOutput => {
-                self.write_bytes(self.context, self.strides.context, h, &layer.attention_output, Range::Symmetric);
-                self.product(&layer.attention_output, Range::Symmetric, Then::Keep, self.y, layer.attention_output.outputs);
+                self.write_bytes(self.context, self.strides.context, h, &layer.attention_output, ranges.context);
+                self.product(&layer.attention_output, ranges.context, Then::Keep, self.y, layer.attention_output.outputs);
                 self.add_norm(layer.attention_output.outputs, &layer.attention_norm);
             }
             Step::Intermediate => {
-                self.write_bytes(x, h, h, &layer.intermediate, Range::SansLargest);
-                self.product(
-                    &layer.intermediate,
-                    Range::SansLargest,
-                    Then::Activate(self.encoder.activation),
-                    self.wide,
-                    layer.intermediate.outputs,
-                );
+                self.write_bytes(x, h, h, &layer.intermediate, ranges.states);
+                let then = Then::Activate(self.encoder.activation);
+                self.product(&layer.intermediate, ranges.states, then, self.wide, layer.intermediate.outputs);
             }
             Step::Output => {
                 // Inner states beyond the width come from weights and a bias of 0: they are 0, and meet weights of 0.
                 let width = layer.output.inputs.min(layer.intermediate.outputs);
-                self.write_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, inner_range(self.encoder.activation));
-                self.product(&layer.output, inner_range(self.encoder.activation), Then::Keep, self.y, layer.output.outputs);
+                self.write_bytes(self.wide, layer.intermediate.outputs, width, &layer.output, ranges.inner);
+                self.product(&layer.output, ranges.inner, Then::Keep, self.y, layer.output.outputs);
                 self.add_norm(layer.output.outputs, &layer.output_norm);
             }
         }
@@ -504,8 +531,12 @@ impl<'a> Pass<'a> {
     }
 
     fn product(&mut self, matrix: &PackedMatrix, range: Range, then: Then, out: *mut f32, out_stride: usize) {
-        let largest = (range == Range::SansLargest).then_some(self.largest.cast_const());
-        let a = Activations { bytes: self.bytes, scales: self.scales, largest, rows: self.tokens };
+        let beside = match range {
+            Range::SansLargest => Beside::Largest(self.largest),
+            Range::TwoBytes => Beside::SecondByte,
+            Range::Symmetric | Range::MostlyPositive | Range::Positive => Beside::Nothing,
+        };
+        let a = Activations { bytes: self.bytes, scales: self.scales, beside, rows: self.tokens };
         if !team::is_helped() {
             // SAFETY: the kernel is available; `write_bytes` wrote the rows for this matrix, the buffer holds whole blocks of them, and `out` has a row of
             // `matrix.outputs` for each.
@@ -551,6 +582,11 @@ mod tests {
         KernelKind::ALL.into_iter().filter(|kind| kind.is_available())
     }
 
+    /// Both precisions on each of them.
+    fn engines() -> impl Iterator<Item = (Precision, KernelKind)> {
+        available().flat_map(|kind| [Precision::W8A8, Precision::W8A16].map(|precision| (precision, kind)))
+    }
+
     /// Numbers between -1 and 1.
     fn numbers(random: &mut Random, count: usize) -> Vec<f32> {
         (0..count).map(|_| random.below(20_001) as f32 / 10_000.0 - 1.0).collect()
@@ -563,46 +599,86 @@ mod tests {
     #[test]
     fn every_kernel_multiplies_as_a_naive_product_does() {
         let mut random = Random::new(9);
-        for case in 0..60 {
+        for case in 0..75 {
             let (rows, inputs, outputs) = (1 + random.below(70), 1 + random.below(300), 1 + random.below(200));
-            let range = [Range::Symmetric, Range::MostlyPositive, Range::Positive, Range::SansLargest][case % 4];
+            let range = [Range::Symmetric, Range::MostlyPositive, Range::Positive, Range::SansLargest, Range::TwoBytes][case % 5];
             let linear = linear(&mut random, outputs, inputs);
-            let (weights, scales) = linear.weight.clone().into_int8(inputs);
-            let bias = linear.bias.clone();
-            let matrix = PackedMatrix::new(vec![linear], range.zero_point());
-            let bytes: Vec<u8> = (0..rows * inputs).map(|_| random.below(256) as u8).collect();
-            let row_scales: Vec<f32> = numbers(&mut random, rows);
-            let apart =
-                numbers(&mut random, rows).into_iter().map(|value| Largest { value: 9.0 * value, input: random.below(inputs) as u32 });
-            let apart: Vec<Largest> = apart.collect();
-            let mut padded = Aligned::zeroed(rows.next_multiple_of(ROWS_MAX) * matrix.inputs);
-            for (row, from) in bytes.chunks_exact(inputs).enumerate() {
-                // SAFETY: the buffer has a row of `matrix.inputs` bytes for each.
-                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), padded.as_mut_ptr::<u8>().add(row * matrix.inputs), inputs) }
-            }
-            for kind in available() {
-                let mut out = vec![0.0; rows * matrix.outputs];
-                let largest = (range == Range::SansLargest).then_some(apart.as_ptr());
-                let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), largest, rows };
-                // SAFETY: the kernel is available, and the buffers are as large as `Steps` asks for.
-                unsafe { (rows::steps(kind).product)(&a, &matrix, matrix.panels(), Then::Keep, out.as_mut_ptr(), matrix.outputs) }
-                for row in 0..rows {
-                    for output in 0..outputs {
-                        let terms = bytes[row * inputs..][..inputs].iter().zip(&weights[output * inputs..][..inputs]);
-                        let sum: i32 = terms.map(|(a, w)| (i32::from(*a) - range.zero_point()) * i32::from(*w)).sum();
-                        let mut expected = sum as f32 * row_scales[row];
-                        if largest.is_some() {
-                            let Largest { value, input } = apart[row];
-                            expected = f32::from(weights[output * inputs + input as usize]).mul_add(value, expected);
-                        }
-                        let expected = expected.mul_add(scales[output], bias[output]);
-                        let found = out[row * matrix.outputs + output];
-                        assert_eq!(
-                            found.to_bits(),
-                            expected.to_bits(),
-                            "{kind}, {rows} x {inputs} x {outputs}, row {row}, output {output}"
-                        );
+            multiplies_as_a_naive_product_does(&mut random, range, rows, linear, |random, zero, word_max| match range {
+                Range::TwoBytes => random.below(2 * word_max + 1) as i32 - word_max as i32,
+                _ => random.below(256) as i32 - zero,
+            });
+        }
+        // The largest sums that there are.
+        let (outputs, inputs) = (70, 1536);
+        for weight in [1.0, -1.0] {
+            let linear = Linear { weight: Matrix::Float(vec![weight; outputs * inputs]), bias: vec![0.0; outputs], outputs, inputs };
+            multiplies_as_a_naive_product_does(&mut random, Range::TwoBytes, 3, linear, |_, _, word_max| word_max as i32);
+        }
+    }
+
+    /// Holds the product of all kernels against one of integers. `number(random, zero point, largest magnitude of a word)`: the integer that an activation is.
+    fn multiplies_as_a_naive_product_does(
+        random: &mut Random,
+        range: Range,
+        rows: usize,
+        linear: Linear,
+        mut number: impl FnMut(&mut Random, i32, usize) -> i32,
+    ) {
+        let (outputs, inputs) = (linear.outputs, linear.inputs);
+        let (weights, scales) = linear.weight.clone().into_int8(inputs);
+        let bias = linear.bias.clone();
+        let matrix = PackedMatrix::new(vec![linear], range.zero_point());
+        let word_max = rows::word_max(matrix.inputs) as usize;
+        let a: Vec<i32> = (0..rows * inputs).map(|_| number(random, range.zero_point(), word_max)).collect();
+        let row_scales: Vec<f32> = numbers(random, rows);
+        let values = numbers(random, rows);
+        let apart: Vec<Largest> =
+            values.into_iter().map(|value| Largest { value: 9.0 * value, input: random.below(inputs) as u32 }).collect();
+        let beside = match range {
+            Range::SansLargest => Beside::Largest(apart.as_ptr()),
+            Range::TwoBytes => Beside::SecondByte,
+            Range::Symmetric | Range::MostlyPositive | Range::Positive => Beside::Nothing,
+        };
+        for kind in available() {
+            let steps = rows::steps(kind);
+            let stride = range.bytes() * matrix.inputs;
+            let mut bytes = vec![0u8; rows * stride];
+            for (row, a) in bytes.chunks_exact_mut(stride).zip(a.chunks_exact(inputs)) {
+                for (input, a) in a.iter().enumerate() {
+                    let biased = a + range.zero_point();
+                    if range != Range::TwoBytes {
+                        row[input] = biased as u8;
+                    } else if steps.words {
+                        row[2 * input..][..2].copy_from_slice(&(*a as i16).to_ne_bytes());
+                    } else {
+                        [row[input], row[matrix.inputs + input]] = (biased as u16).to_be_bytes();
                     }
+                }
+            }
+            let mut padded = Aligned::zeroed((rows * range.bytes()).next_multiple_of(ROWS_MAX) * matrix.inputs);
+            let mut out = vec![0.0; rows * matrix.outputs];
+            // SAFETY: the kernel is available, and the buffers are as large as `Steps` asks for.
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), padded.as_mut_ptr(), bytes.len());
+                let a = Activations { bytes: padded.as_ptr(), scales: row_scales.as_ptr(), beside, rows };
+                (steps.product)(&a, &matrix, matrix.panels(), Then::Keep, out.as_mut_ptr(), matrix.outputs);
+            }
+            for row in 0..rows {
+                for output in 0..outputs {
+                    let weights = &weights[output * inputs..][..inputs];
+                    let sum: i32 = a[row * inputs..][..inputs].iter().zip(weights).map(|(a, w)| a * i32::from(*w)).sum();
+                    let mut expected = sum as f32 * row_scales[row];
+                    if range == Range::SansLargest {
+                        let Largest { value, input } = apart[row];
+                        expected = f32::from(weights[input as usize]).mul_add(value, expected);
+                    }
+                    let expected = expected.mul_add(scales[output], bias[output]);
+                    let found = out[row * matrix.outputs + output];
+                    assert_eq!(
+                        found.to_bits(),
+                        expected.to_bits(),
+                        "{kind}, {range:?}, {rows} x {inputs} x {outputs}, row {row}, output {output}"
+                    );
                 }
             }
         }
@@ -659,9 +735,9 @@ mod tests {
             let lengths = [1, 2, 15, 16, 17, 33, 64, 3, 260];
             let ids: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).map(|_| random.below(50) as u32).collect()).collect();
             let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-            let mut first: Option<Vec<HiddenStates>> = None;
-            for kind in available() {
-                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), kind);
+            let mut first: [Option<Vec<HiddenStates>>; 2] = [None, None];
+            for (precision, kind) in engines() {
+                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), precision, kind);
                 let states = encoder.encode(&sequences, &[1, 2]).unwrap();
                 for (at, sequence) in sequences.iter().enumerate() {
                     let alone = encoder.encode(&[sequence], &[2]).unwrap();
@@ -671,9 +747,9 @@ mod tests {
                         sequence.len()
                     );
                 }
-                match &first {
-                    None => first = Some(states),
-                    Some(first) => assert!(*first == states, "{kind} gives other bits, hidden size {}", config.hidden_size),
+                match &mut first[precision as usize] {
+                    none @ None => *none = Some(states),
+                    Some(first) => assert!(*first == states, "{kind}, {precision:?} gives other bits, hidden size {}", config.hidden_size),
                 }
             }
         }
@@ -685,8 +761,8 @@ mod tests {
             let mut random = Random::new(6);
             let ids: Vec<Vec<u32>> = [15, 1, 33, 130].map(|length| (0..length).map(|_| random.below(50) as u32).collect()).into();
             let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-            for kind in available() {
-                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), kind);
+            for (precision, kind) in engines() {
+                let encoder = Int8Encoder::with_kernel(&config, random_trunk(&config), precision, kind);
                 let alone = encoder.encode(&sequences, &[1, 2]).unwrap();
                 for helpers in 1..=MEMBERS_MAX {
                     // Some leave in the middle, and what they would have done is done by others.

@@ -83,8 +83,17 @@ impl fmt::Display for KernelKind {
 pub(super) trait Kernel {
     /// How it holds numbers.
     type Lanes: Lanes;
-    /// Rows that it takes at once, up to [`ROWS_MAX`]. Rows of activations may be read, though not used, up to the next multiple of this.
+    /// Rows of bytes, or of words, that it takes at once, up to [`ROWS_MAX`]; an even number without [`Self::WORDS`]. Rows of activations may be read, though not used, up to the next multiple of this.
     const ROWS: usize;
+
+    /// How numbers of two bytes lie: as signed words, whose sums [`Self::block_of_words`] gives; or as a row of higher bytes and one of lower, which [`Self::block`]
+    /// multiplies like any two rows.
+    const WORDS: bool = false;
+
+    /// Outputs that a block takes at once, where a product has this many rows of bytes: a part of a [`PANEL`], and a multiple of [`super::lanes::LANES`].
+    fn outputs(_rows: usize) -> usize {
+        PANEL
+    }
 
     /// Before the first block of a product.
     #[inline(always)]
@@ -94,36 +103,63 @@ pub(super) trait Kernel {
     #[inline(always)]
     unsafe fn end() {}
 
-    /// Integer sums of `rows` rows of `inputs` activations with a panel of 64 outputs: `sums[row * 64 + output]`.
+    /// Integer sums of `rows` rows of `inputs` activations with `outputs` outputs of a panel: `sums[row * 64 + output]`.
     ///
-    /// `unsafe`: the instructions must be there; `a` holds rows of `inputs` bytes, up to the next multiple of [`Self::ROWS`]; `panel` holds `inputs * 64`
-    /// bytes; `sums` has room for [`ROWS_MAX`] rows and is aligned to 64.
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32);
+    /// `unsafe`: the instructions must be there; `a` holds rows of `inputs` bytes, up to the next multiple of [`Self::ROWS`]; `outputs` is what [`Self::outputs`]
+    /// says; `panel` points to the first of them, in a panel of `inputs * 64` bytes; `sums` has room for [`ROWS_MAX`] rows and is aligned to 64.
+    unsafe fn block(rows: usize, outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32);
+
+    /// The same for all 64 outputs and rows of signed words, where [`Self::WORDS`] says that they lie so. Their magnitudes are small enough for the sums
+    /// ([`super::rows::word_max`]).
+    ///
+    /// `unsafe`: as [`Self::block`], `a` holding words.
+    unsafe fn block_of_words(_rows: usize, _a: *const i16, _inputs: usize, _panel: *const i8, _sums: *mut i32) {
+        unreachable!("two bytes lie as rows of bytes")
+    }
 }
 
 /// Any machine.
 pub(super) struct PortableKernel;
 
+/// Sums of one row with the 64 outputs of a panel: an element of a row, times one of each output.
+///
+/// `unsafe`: `panel` holds `inputs * 64` bytes, and `sums` has room for 64.
+#[inline(always)]
+unsafe fn portable_row(inputs: usize, a: impl Fn(usize) -> i32, panel: *const i8, sums: *mut i32) {
+    let mut totals = [0i32; PANEL];
+    for four in 0..inputs / 4 {
+        // SAFETY: as above.
+        let weights = unsafe { &*panel.add(4 * PANEL * four).cast::<[[i8; 4]; PANEL]>() };
+        let a: [i32; 4] = std::array::from_fn(|at| a(4 * four + at));
+        for (total, weights) in totals.iter_mut().zip(weights) {
+            for (a, weight) in a.iter().zip(weights) {
+                *total += *a * i32::from(*weight);
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { sums.cast::<[i32; PANEL]>().write(totals) }
+}
+
 impl Kernel for PortableKernel {
     type Lanes = Portable;
     const ROWS: usize = 1;
+    const WORDS: bool = true;
 
     #[inline(always)]
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
-        debug_assert_eq!(rows, 1);
-        let mut totals = [0i32; PANEL];
-        for four in 0..inputs / 4 {
-            // SAFETY: `a` holds `inputs` bytes and `panel` 64 times as many.
-            let (a, weights) =
-                unsafe { (a.add(4 * four).cast::<[u8; 4]>().read(), &*panel.add(4 * PANEL * four).cast::<[[i8; 4]; PANEL]>()) };
-            for (total, weights) in totals.iter_mut().zip(weights) {
-                for (a, weight) in a.iter().zip(weights) {
-                    *total += i32::from(*a) * i32::from(*weight);
-                }
-            }
+    unsafe fn block(rows: usize, _outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+        for row in 0..rows {
+            // SAFETY: rows of `inputs` bytes at `a`; panel and sums as the trait says.
+            unsafe { portable_row(inputs, |at| i32::from(*a.add(row * inputs + at)), panel, sums.add(row * PANEL)) }
         }
-        // SAFETY: `sums` has room for a row of 64.
-        unsafe { sums.cast::<[i32; PANEL]>().write(totals) }
+    }
+
+    #[inline(always)]
+    unsafe fn block_of_words(rows: usize, a: *const i16, inputs: usize, panel: *const i8, sums: *mut i32) {
+        for row in 0..rows {
+            // SAFETY: rows of `inputs` words at `a`; panel and sums as the trait says.
+            unsafe { portable_row(inputs, |at| i32::from(*a.add(row * inputs + at)), panel, sums.add(row * PANEL)) }
+        }
     }
 }
 

@@ -19,10 +19,18 @@ pub(super) trait Lanes: Copy {
     unsafe fn load_i8(from: *const i8) -> Self;
     /// `a - b` of 16 integers, wrapping, as the nearest numbers.
     unsafe fn load_i32_difference(a: *const i32, b: *const i32) -> Self;
+    /// 16 integers as the nearest numbers.
+    unsafe fn load_i32(from: *const i32) -> Self;
+    /// `256 * higher + lower - b` of 16 integers, wrapping, as the nearest numbers.
+    unsafe fn load_i32_of_two(higher: *const i32, lower: *const i32, b: *const i32) -> Self;
     /// Of 16 runs of four signed bytes, the one at this place (0 to 3) of each, as numbers.
     unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self;
     /// The nearest integers, ties to even, as bytes; callers keep them in 0..=255.
     unsafe fn store_u8(self, to: *mut u8);
+    /// The nearest integers, ties to even, as a higher and a lower byte; callers keep them in 0..=65,535.
+    unsafe fn store_u16(self, higher: *mut u8, lower: *mut u8);
+    /// The nearest integers, ties to even, as words; callers keep them within `i16`.
+    unsafe fn store_i16(self, to: *mut i16);
     /// Sum of two.
     unsafe fn add(self, other: Self) -> Self;
     /// Difference of two.
@@ -114,6 +122,19 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i32(from: *const i32) -> Self {
+        // SAFETY: the caller says that 16 integers can be read.
+        Self(unsafe { from.cast::<[i32; LANES]>().read_unaligned() }.map(|value| value as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i32_of_two(higher: *const i32, lower: *const i32, b: *const i32) -> Self {
+        // SAFETY: the caller says that 16 integers can be read from each.
+        let [higher, lower, b] = unsafe { [higher, lower, b].map(|from| from.cast::<[i32; LANES]>().read_unaligned()) };
+        Self(std::array::from_fn(|lane| (higher[lane] << 8).wrapping_add(lower[lane]).wrapping_sub(b[lane]) as f32))
+    }
+
+    #[inline(always)]
     unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
         // SAFETY: the caller says that 64 bytes can be read.
         let fours = unsafe { from.cast::<[[i8; 4]; LANES]>().read_unaligned() };
@@ -124,6 +145,22 @@ impl Lanes for Portable {
     unsafe fn store_u8(self, to: *mut u8) {
         // SAFETY: the caller says that 16 bytes can be written.
         unsafe { to.cast::<[u8; LANES]>().write_unaligned(self.0.map(|value| value.round_ties_even() as u8)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_u16(self, higher: *mut u8, lower: *mut u8) {
+        let both = self.0.map(|value| (value.round_ties_even() as u16).to_be_bytes());
+        // SAFETY: the caller says that 16 bytes can be written to each.
+        unsafe {
+            higher.cast::<[u8; LANES]>().write_unaligned(both.map(|[higher, _]| higher));
+            lower.cast::<[u8; LANES]>().write_unaligned(both.map(|[_, lower]| lower));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(self, to: *mut i16) {
+        // SAFETY: the caller says that 16 words can be written.
+        unsafe { to.cast::<[i16; LANES]>().write_unaligned(self.0.map(|value| value.round_ties_even() as i16)) }
     }
 
     #[inline(always)]
@@ -258,6 +295,30 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_i32(from: *const i32) -> Self {
+            // SAFETY: the caller says that 16 integers can be read.
+            unsafe {
+                let (low, high) = (_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(8).cast()));
+                Self(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_i32_of_two(higher: *const i32, lower: *const i32, b: *const i32) -> Self {
+            #[inline(always)]
+            unsafe fn half(higher: *const i32, lower: *const i32, b: *const i32) -> __m256 {
+                // SAFETY: the caller says that 8 integers can be read from each.
+                unsafe {
+                    let higher = _mm256_slli_epi32::<8>(_mm256_loadu_si256(higher.cast()));
+                    let both = _mm256_add_epi32(higher, _mm256_loadu_si256(lower.cast()));
+                    _mm256_cvtepi32_ps(_mm256_sub_epi32(both, _mm256_loadu_si256(b.cast())))
+                }
+            }
+            // SAFETY: the caller says that 16 integers can be read from each.
+            unsafe { Self(half(higher, lower, b), half(higher.add(8), lower.add(8), b.add(8))) }
+        }
+
+        #[inline(always)]
         unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
             // SAFETY: the caller says that 64 bytes can be read.
             unsafe {
@@ -278,6 +339,30 @@ mod x86 {
                 let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
                 let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
                 _mm_storeu_si128(to.cast(), bytes);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_u16(self, higher: *mut u8, lower: *mut u8) {
+            // SAFETY: the caller says that 16 bytes can be written to each.
+            unsafe {
+                // Packing works within halves of a register: the permutations put runs of eight in order again.
+                let both = _mm256_packus_epi32(_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(self.1));
+                let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
+                let bytes = _mm256_packus_epi16(_mm256_srli_epi16::<8>(both), _mm256_and_si256(both, _mm256_set1_epi16(255)));
+                let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
+                _mm_storeu_si128(higher.cast(), _mm256_castsi256_si128(bytes));
+                _mm_storeu_si128(lower.cast(), _mm256_extracti128_si256::<1>(bytes));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_i16(self, to: *mut i16) {
+            // SAFETY: the caller says that 16 words can be written.
+            unsafe {
+                // As in `store_u8`.
+                let words = _mm256_packs_epi32(_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(self.1));
+                _mm256_storeu_si256(to.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(words));
             }
         }
 
@@ -441,6 +526,22 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_i32(from: *const i32) -> Self {
+            // SAFETY: the caller says that 16 integers can be read.
+            unsafe { Self(_mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast()))) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_i32_of_two(higher: *const i32, lower: *const i32, b: *const i32) -> Self {
+            // SAFETY: the caller says that 16 integers can be read from each.
+            unsafe {
+                let higher = _mm512_slli_epi32::<8>(_mm512_loadu_si512(higher.cast()));
+                let both = _mm512_add_epi32(higher, _mm512_loadu_si512(lower.cast()));
+                Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(both, _mm512_loadu_si512(b.cast()))))
+            }
+        }
+
+        #[inline(always)]
         unsafe fn load_one_of_four(from: *const i8, place: usize) -> Self {
             // SAFETY: the caller says that 64 bytes can be read.
             unsafe {
@@ -454,6 +555,22 @@ mod x86 {
         unsafe fn store_u8(self, to: *mut u8) {
             // SAFETY: the caller says that 16 bytes can be written.
             unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_u16(self, higher: *mut u8, lower: *mut u8) {
+            // SAFETY: the caller says that 16 bytes can be written to each.
+            unsafe {
+                let both = _mm512_cvtps_epi32(self.0);
+                _mm_storeu_si128(higher.cast(), _mm512_cvtepi32_epi8(_mm512_srli_epi32::<8>(both)));
+                _mm_storeu_si128(lower.cast(), _mm512_cvtepi32_epi8(both));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_i16(self, to: *mut i16) {
+            // SAFETY: the caller says that 16 words can be written.
+            unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(self.0))) }
         }
 
         #[inline(always)]

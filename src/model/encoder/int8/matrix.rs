@@ -56,7 +56,7 @@ pub(super) struct PackedMatrix {
     /// By output.
     scales: Vec<f32>,
     bias: Vec<f32>,
-    /// By output: zero point times the sum of its weights.
+    /// By output: zero point times the sum of its weights, wrapping, as the difference from it does.
     corrections: Vec<i32>,
 }
 
@@ -91,7 +91,7 @@ impl PackedMatrix {
                 }
                 packed.scales[output] = scale;
                 packed.bias[output] = bias;
-                packed.corrections[output] = zero_point * row.iter().map(|weight| i32::from(*weight)).sum::<i32>();
+                packed.corrections[output] = zero_point.wrapping_mul(row.iter().map(|weight| i32::from(*weight)).sum::<i32>());
                 output += 1;
             }
         }
@@ -103,11 +103,11 @@ impl PackedMatrix {
         0..self.outputs / PANEL
     }
 
-    /// The bytes of a panel: `inputs * 64`.
+    /// The bytes of the outputs from this one on, in its panel: four bytes of each for its first four inputs; those for the next four are `4 * PANEL` farther.
     #[inline(always)]
-    pub(super) fn panel(&self, panel: usize) -> *const i8 {
-        debug_assert!(panel < self.outputs / PANEL);
-        self.bytes.as_ptr::<i8>().wrapping_add(panel * self.inputs * PANEL)
+    pub(super) fn weights_from(&self, output: usize) -> *const i8 {
+        debug_assert!(output < self.outputs);
+        self.bytes.as_ptr::<i8>().wrapping_add((output / PANEL) * self.inputs * PANEL + 4 * (output % PANEL))
     }
 
     /// Scale, bias and correction of the outputs from this one on.

@@ -2,8 +2,8 @@
 
 use super::kernel::{KernelKind, ROWS_MAX};
 use super::matrix::{Aligned, PackedMatrix};
-use super::rows::{self, Activations, Range, Then};
-use super::{Buffers, Int8Encoder, Pass, Step};
+use super::rows::{self, Activations, Beside, Range, Then};
+use super::{Buffers, Int8Encoder, Pass, Precision, Step};
 use crate::model::encoder::Linear;
 use crate::model::weights::Matrix;
 
@@ -11,6 +11,7 @@ use crate::model::weights::Matrix;
 pub struct ProductBench {
     kind: KernelKind,
     rows: usize,
+    beside: Beside,
     a: Aligned,
     scales: Vec<f32>,
     matrix: PackedMatrix,
@@ -18,16 +19,21 @@ pub struct ProductBench {
 
 impl ProductBench {
     /// `rows` rows of `inputs` bytes by `inputs` times `outputs` weights, on a kernel that must be available.
-    pub fn new(kind: KernelKind, rows: usize, inputs: usize, outputs: usize) -> Self {
+    pub fn new(kind: KernelKind, precision: Precision, rows: usize, inputs: usize, outputs: usize) -> Self {
+        let (range, beside) = match precision {
+            Precision::W8A8 => (Range::Symmetric, Beside::Nothing),
+            Precision::W8A16 => (Range::TwoBytes, Beside::SecondByte),
+        };
         let weight = Matrix::Float((0..inputs * outputs).map(|at| (at % 255) as f32 - 127.0).collect());
-        let matrix = PackedMatrix::new(vec![Linear { weight, bias: vec![0.0; outputs], outputs, inputs }], Range::Symmetric.zero_point());
-        Self { kind, rows, a: Aligned::zeroed(rows.next_multiple_of(ROWS_MAX) * matrix.inputs), scales: vec![1.0; rows], matrix }
+        let matrix = PackedMatrix::new(vec![Linear { weight, bias: vec![0.0; outputs], outputs, inputs }], range.zero_point());
+        let a = Aligned::zeroed((rows * range.bytes()).next_multiple_of(ROWS_MAX) * matrix.inputs);
+        Self { kind, rows, beside, a, scales: vec![1.0; rows], matrix }
     }
 
     /// Computes it once, into a buffer of its own.
     pub fn run(&self) -> f32 {
         let mut out = Aligned::zeroed(self.rows * self.matrix.outputs * 4);
-        let a = Activations { bytes: self.a.as_ptr(), scales: self.scales.as_ptr(), largest: None, rows: self.rows };
+        let a = Activations { bytes: self.a.as_ptr(), scales: self.scales.as_ptr(), beside: self.beside, rows: self.rows };
         // SAFETY: the kernel is available, or `steps` panics; the buffers are as large as it asks for.
         unsafe {
             (rows::steps(self.kind).product)(&a, &self.matrix, self.matrix.panels(), Then::Keep, out.as_mut_ptr(), self.matrix.outputs);

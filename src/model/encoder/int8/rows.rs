@@ -21,6 +21,14 @@ pub(super) enum Range {
     MostlyPositive,
     /// What ReLU gives.
     Positive,
+    /// -a to a in two bytes, laid as [`Kernel::WORDS`] says. With bytes apart the number is `scale * (256 * higher + lower - zero_point)`.
+    TwoBytes,
+}
+
+/// The largest magnitude of a word, so that no sum over so many inputs leaves `i32`: 32,767 up to 512 inputs, 10,922 at 1,536.
+pub(super) const fn word_max(inputs: usize) -> i32 {
+    let most = i32::MAX as usize / (128 * inputs);
+    if most < 32_767 { most as i32 } else { 32_767 }
 }
 
 impl Range {
@@ -28,8 +36,17 @@ impl Range {
     pub(super) const fn zero_point(self) -> i32 {
         match self {
             Self::Symmetric | Self::SansLargest => 128,
+            Self::TwoBytes => 32_768,
             Self::MostlyPositive => 16,
             Self::Positive => 0,
+        }
+    }
+
+    /// Bytes of a number.
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            Self::TwoBytes => 2,
+            _ => 1,
         }
     }
 }
@@ -37,14 +54,26 @@ impl Range {
 /// Rows of bytes with their scales, to be multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Activations {
-    /// `[rows][inputs]`, rows as far apart as the matrix has inputs; may be read up to the next multiple of [`kernel::ROWS_MAX`] rows.
+    /// `[rows][inputs]`, or as many again for [`Beside::SecondByte`], rows as far apart as the matrix has inputs; may be read up to the next multiple of
+    /// [`kernel::ROWS_MAX`] rows.
     pub(super) bytes: *const u8,
     /// `[rows]`
     pub(super) scales: *const f32,
-    /// `[rows]`: what was kept apart of each, where something was.
-    pub(super) largest: Option<*const Largest>,
+    /// What else makes up a row.
+    pub(super) beside: Beside,
     /// How many.
     pub(super) rows: usize,
+}
+
+/// What a number has beside its byte.
+#[derive(Clone, Copy)]
+pub(super) enum Beside {
+    /// Nothing.
+    Nothing,
+    /// `[rows]`: the one of each row that was kept apart ([`Range::SansLargest`]).
+    Largest(*const Largest),
+    /// A second byte ([`Range::TwoBytes`]).
+    SecondByte,
 }
 
 /// The largest number of a row, which is not among its bytes.
@@ -124,7 +153,7 @@ pub(super) struct ToBytes {
     pub(super) width: usize,
     /// How many rows.
     pub(super) rows: usize,
-    /// `[rows][bytes_stride]`, to be written.
+    /// `[rows][bytes_stride]`, to be written; as many again for [`Range::TwoBytes`].
     pub(super) bytes: *mut u8,
     /// Distance of its rows.
     pub(super) bytes_stride: usize,
@@ -173,6 +202,9 @@ pub(super) struct Steps {
     /// GELU or ReLU of 16 numbers in place; the product's own, by itself for tests.
     #[cfg(test)]
     pub(super) activate: unsafe fn(Activation, *mut f32),
+    /// [`Kernel::WORDS`], for tests.
+    #[cfg(test)]
+    pub(super) words: bool,
 }
 
 /// A table of the steps, each compiled with these features: everything that they call is inlined into them.
@@ -197,7 +229,7 @@ macro_rules! steps {
             $(#[target_feature(enable = $feature)])?
             unsafe fn to_bytes(step: &ToBytes) {
                 // SAFETY: as `Steps` says.
-                unsafe { super::rows::to_bytes::<<$kernel as Kernel>::Lanes>(step) }
+                unsafe { super::rows::to_bytes::<$kernel>(step) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn embed(step: &Embed) {
@@ -218,6 +250,8 @@ macro_rules! steps {
                 embed,
                 #[cfg(test)]
                 activate,
+                #[cfg(test)]
+                words: <$kernel as Kernel>::WORDS,
             }
         };
     };
@@ -262,15 +296,30 @@ unsafe fn product<K: Kernel>(a: &Activations, matrix: &PackedMatrix, panels: Pan
     // SAFETY: the kernel writes the sums that are read; rows and panels are within what the caller and the matrix hold.
     unsafe {
         K::begin();
-        for panel in panels {
-            let weights = matrix.panel(panel);
+        let two = matches!(a.beside, Beside::SecondByte);
+        let (each, rows_max) = match (two, K::WORDS) {
+            (false, _) => (1, K::ROWS),
+            (true, false) => (2, K::ROWS / 2),
+            (true, true) => (2, K::ROWS),
+        };
+        let outputs = K::outputs(a.rows * each);
+        for from in (panels.start * PANEL..panels.end * PANEL).step_by(outputs) {
+            let weights = matrix.weights_from(from);
             let mut first = 0;
             while first < a.rows {
-                let rows = K::ROWS.min(a.rows - first);
-                K::block(rows, a.bytes.add(first * matrix.inputs), matrix.inputs, weights, sums);
-                let out = out.add(first * out_stride + panel * PANEL);
-                let largest = a.largest.map(|largest| largest.wrapping_add(first));
-                finish::<K::Lanes>(sums, rows, a.scales.add(first), largest, matrix, panel, then, out, out_stride);
+                let rows = rows_max.min(a.rows - first);
+                let bytes = a.bytes.add(first * each * matrix.inputs);
+                if two && K::WORDS {
+                    K::block_of_words(rows, bytes.cast(), matrix.inputs, weights, sums);
+                } else {
+                    K::block(rows * each, outputs, bytes, matrix.inputs, weights, sums);
+                }
+                let out = out.add(first * out_stride + from);
+                let beside = match a.beside {
+                    Beside::Largest(largest) => Beside::Largest(largest.add(first)),
+                    other => other,
+                };
+                finish::<K>(sums, rows, a.scales.add(first), beside, matrix, from..from + outputs, then, out, out_stride);
                 first += rows;
             }
         }
@@ -278,34 +327,46 @@ unsafe fn product<K: Kernel>(a: &Activations, matrix: &PackedMatrix, panels: Pan
     }
 }
 
-/// Integer sums of a panel → numbers with scale, bias and activation.
+/// Integer sums of some outputs of a panel → numbers with scale, bias and activation.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the inside of `product`, by itself so that it can be read")]
-unsafe fn finish<L: Lanes>(
+unsafe fn finish<K: Kernel>(
     sums: *const i32,
     rows: usize,
     scales: *const f32,
-    largest: Option<*const Largest>,
+    beside: Beside,
     matrix: &PackedMatrix,
-    panel: usize,
+    outputs: std::ops::Range<usize>,
     then: Then,
     out: *mut f32,
     out_stride: usize,
 ) {
-    for part in (0..PANEL).step_by(LANES) {
-        let (weight_scales, bias, corrections) = matrix.outputs_from(panel * PANEL + part);
+    for part in (0..outputs.len()).step_by(LANES) {
+        let (weight_scales, bias, corrections) = matrix.outputs_from(outputs.start + part);
         // SAFETY: `rows` rows of 64 sums, as many scales and largest, and rows of `out` are there; a place is within the inputs.
         unsafe {
-            let (weight_scales, bias) = (L::load(weight_scales), L::load(bias));
+            let (weight_scales, bias) = (K::Lanes::load(weight_scales), K::Lanes::load(bias));
             for row in 0..rows {
-                let sum = L::load_i32_difference(sums.add(row * PANEL + part), corrections);
-                let mut y = sum.mul(L::splat(*scales.add(row)));
-                if let Some(largest) = largest {
-                    let Largest { value, input } = *largest.add(row);
-                    let input = input as usize;
-                    let weights = matrix.panel(panel).add((input / 4) * 4 * PANEL + 4 * part);
-                    y = L::load_one_of_four(weights, input % 4).mul_add(L::splat(value), y);
-                }
+                let scale = K::Lanes::splat(*scales.add(row));
+                let y = match beside {
+                    Beside::Nothing => K::Lanes::load_i32_difference(sums.add(row * PANEL + part), corrections).mul(scale),
+                    Beside::Largest(largest) => {
+                        let Largest { value, input } = *largest.add(row);
+                        let input = input as usize;
+                        let weights = matrix.weights_from(outputs.start + part).add((input / 4) * 4 * PANEL);
+                        let y = K::Lanes::load_i32_difference(sums.add(row * PANEL + part), corrections).mul(scale);
+                        K::Lanes::load_one_of_four(weights, input % 4).mul_add(K::Lanes::splat(value), y)
+                    }
+                    Beside::SecondByte => {
+                        let sum = if K::WORDS {
+                            K::Lanes::load_i32(sums.add(row * PANEL + part))
+                        } else {
+                            let higher = sums.add(2 * row * PANEL + part);
+                            K::Lanes::load_i32_of_two(higher, higher.add(PANEL), corrections)
+                        };
+                        sum.mul(scale)
+                    }
+                };
                 let y = y.mul_add(weight_scales, bias);
                 let y = match then {
                     Then::Keep => y,
@@ -508,25 +569,25 @@ unsafe fn norm<L: Lanes>(x: *mut f32, mean: f32, weight: *const f32, bias: *cons
 }
 
 #[inline(always)]
-unsafe fn to_bytes<L: Lanes>(step: &ToBytes) {
+unsafe fn to_bytes<K: Kernel>(step: &ToBytes) {
     for row in 0..step.rows {
         // SAFETY: the buffers are as `ToBytes` says.
         unsafe {
             let x = step.x.add(row * step.stride);
-            let (mut most, mut least) = (L::splat(0.0), L::splat(0.0));
+            let (mut most, mut least) = (K::Lanes::splat(0.0), K::Lanes::splat(0.0));
             for at in (0..step.width).step_by(LANES) {
-                let value = L::load(x.add(at));
+                let value = K::Lanes::load(x.add(at));
                 most = most.max(value);
                 least = least.min(value);
             }
             let above = most.largest();
-            let below = L::splat(0.0).sub(least).largest();
+            let below = K::Lanes::splat(0.0).sub(least).largest();
             let widest = if above > below { above } else { below };
             let mut apart = None;
             let scale = match step.range {
                 Range::Symmetric => widest / 127.0,
                 Range::SansLargest => {
-                    let (largest, second) = set_apart(x, step.width, widest, L::splat(0.0).sub(least).max(most));
+                    let (largest, second) = set_apart(x, step.width, widest, K::Lanes::splat(0.0).sub(least).max(most));
                     *step.largest.add(row) = largest;
                     apart = Some(largest.input as usize);
                     second / 127.0
@@ -536,18 +597,42 @@ unsafe fn to_bytes<L: Lanes>(step: &ToBytes) {
                     if up > down { up } else { down }
                 }
                 Range::Positive => above / 255.0,
+                Range::TwoBytes => widest / word_max(step.bytes_stride) as f32,
             };
             *step.scales.add(row) = scale;
-            let inverse = L::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
-            let zero = L::splat(step.range.zero_point() as f32);
+            let inverse = K::Lanes::splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+            if step.range == Range::TwoBytes {
+                two_bytes::<K>(x, step.width, inverse, step.bytes.add(2 * row * step.bytes_stride), step.bytes_stride);
+                continue;
+            }
+            let zero = K::Lanes::splat(step.range.zero_point() as f32);
             let bytes = step.bytes.add(row * step.bytes_stride);
             for at in (0..step.width).step_by(LANES) {
                 // A quotient of rounded numbers may pass the ends by a hair.
-                let byte = L::load(x.add(at)).mul_add(inverse, zero);
-                byte.max(L::splat(0.0)).min(L::splat(255.0)).store_u8(bytes.add(at));
+                let byte = K::Lanes::load(x.add(at)).mul_add(inverse, zero);
+                byte.max(K::Lanes::splat(0.0)).min(K::Lanes::splat(255.0)).store_u8(bytes.add(at));
             }
             if let Some(apart) = apart {
                 *bytes.add(apart) = step.range.zero_point() as u8;
+            }
+        }
+    }
+}
+
+/// A row of numbers, each times `inverse`, in two bytes.
+#[inline(always)]
+unsafe fn two_bytes<K: Kernel>(x: *const f32, width: usize, inverse: K::Lanes, bytes: *mut u8, bytes_stride: usize) {
+    // SAFETY: `width` numbers are there at `x`, and `2 * bytes_stride` bytes at `bytes`; those are aligned to 64.
+    unsafe {
+        let most = word_max(bytes_stride) as f32;
+        let (least, most) = (K::Lanes::splat(-most), K::Lanes::splat(most));
+        for at in (0..width).step_by(LANES) {
+            // Rounded here, so that both forms are the same integer. A quotient of rounded numbers may pass the ends by a hair.
+            let word = K::Lanes::load(x.add(at)).mul(inverse).round().max(least).min(most);
+            if K::WORDS {
+                word.store_i16(bytes.cast::<i16>().add(at));
+            } else {
+                word.add(K::Lanes::splat(32_768.0)).store_u16(bytes.add(at), bytes.add(bytes_stride + at));
             }
         }
     }

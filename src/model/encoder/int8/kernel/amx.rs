@@ -85,6 +85,13 @@ impl Kernel for AmxKernel {
     type Lanes = Avx512;
     const ROWS: usize = ROWS_MAX;
 
+    /// Where there are several blocks of rows, they take turns with half a panel, which stays in the nearest cache then: 15 % faster at 1,536 inputs, measured by
+    /// `benches/encoder.rs`.
+    #[inline(always)]
+    fn outputs(rows: usize) -> usize {
+        if rows > TILE { 2 * TILE } else { PANEL }
+    }
+
     #[inline(always)]
     unsafe fn begin() {
         // SAFETY: the instructions are there and permitted; the configuration is one that the first palette knows.
@@ -98,14 +105,13 @@ impl Kernel for AmxKernel {
     }
 
     #[inline(always)]
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+    unsafe fn block(rows: usize, outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
         // SAFETY: as the trait says. Activations of 16 or 32 rows are read, sums of as many written.
         unsafe {
-            if rows > TILE {
-                two_by_two(a, inputs, panel, sums);
-                two_by_two(a, inputs, panel.add(2 * TILE * 4), sums.add(2 * TILE));
-            } else {
-                one_by_four(a, inputs, panel, sums);
+            match (rows > TILE, outputs == PANEL) {
+                (true, _) => two_by_two(a, inputs, panel, sums),
+                (false, true) => one_by_four(a, inputs, panel, sums),
+                (false, false) => one_by_two(a, inputs, panel, sums),
             }
         }
     }
@@ -135,6 +141,31 @@ unsafe fn two_by_two(a: *const u8, inputs: usize, panel: *const i8, sums: *mut i
             "tilestored [{sums} + {stride}*1 + 4160], tmm3",
             a = inout(reg) a => _, a16 = inout(reg) a.add(TILE * inputs) => _, b = inout(reg) panel => _, inputs = in(reg) inputs,
             stride = in(reg) PANEL * 4, count = inout(reg) inputs / TILE_BYTES => _, sums = in(reg) sums,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// 16 rows by 32 outputs, for the last rows.
+#[inline(always)]
+unsafe fn one_by_two(a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+    // SAFETY: 16 rows of `inputs` bytes at `a`, `inputs / 64` runs of 16 rows of 128 bytes, 256 apart, at `panel`, 16 rows of 32 sums, 64 apart, at `sums`.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1",
+            "2:",
+            "tileloadd tmm4, [{a} + {inputs}*1]",
+            "tileloadd tmm5, [{b} + {stride}*1]",
+            "tdpbusd tmm0, tmm4, tmm5",
+            "tileloadd tmm6, [{b} + {stride}*1 + 64]",
+            "tdpbusd tmm1, tmm4, tmm6",
+            "add {a}, 64", "add {b}, 4096",
+            "dec {count}", "jnz 2b",
+            "tilestored [{sums} + {stride}*1], tmm0",
+            "tilestored [{sums} + {stride}*1 + 64], tmm1",
+            a = inout(reg) a => _, b = inout(reg) panel => _, inputs = in(reg) inputs, stride = in(reg) PANEL * 4,
+            count = inout(reg) inputs / TILE_BYTES => _, sums = in(reg) sums,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );

@@ -30,7 +30,7 @@ impl Kernel for Avx512VnniKernel {
     const ROWS: usize = 6;
 
     #[inline(always)]
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+    unsafe fn block(rows: usize, _outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
         // SAFETY: as the trait says.
         unsafe { by_rows!(rows, avx512_rows(a, inputs, panel, sums), 1 2 3 4 5 6) }
     }
@@ -72,7 +72,7 @@ impl Kernel for AvxVnniKernel {
     const ROWS: usize = 6;
 
     #[inline(always)]
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+    unsafe fn block(rows: usize, _outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
         // SAFETY: as the trait says.
         unsafe { by_rows!(rows, avx_vnni_rows(a, inputs, panel, sums), 1 2 3 4 5 6) }
     }
@@ -107,18 +107,52 @@ pub(in super::super) struct Avx2Kernel;
 impl Kernel for Avx2Kernel {
     type Lanes = Avx2;
     const ROWS: usize = 4;
+    const WORDS: bool = true;
 
     #[inline(always)]
-    unsafe fn block(rows: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+    unsafe fn block(rows: usize, _outputs: usize, a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
         // SAFETY: as the trait says.
-        unsafe { by_rows!(rows, avx2_rows(a, inputs, panel, sums), 1 2 3 4) }
+        unsafe { by_rows!(rows, avx2_rows(Bytes(a), inputs, panel, sums), 1 2 3 4) }
+    }
+
+    #[inline(always)]
+    unsafe fn block_of_words(rows: usize, a: *const i16, inputs: usize, panel: *const i8, sums: *mut i32) {
+        // SAFETY: as the trait says.
+        unsafe { by_rows!(rows, avx2_rows(Words(a), inputs, panel, sums), 1 2 3 4) }
+    }
+}
+
+/// Where activations come from, as words.
+trait Fours: Copy {
+    /// Four of them from this one on, four times over.
+    unsafe fn four(self, at: usize) -> __m256i;
+}
+
+#[derive(Clone, Copy)]
+struct Bytes(*const u8);
+#[derive(Clone, Copy)]
+struct Words(*const i16);
+
+impl Fours for Bytes {
+    #[inline(always)]
+    unsafe fn four(self, at: usize) -> __m256i {
+        // SAFETY: the caller says that four are there.
+        unsafe { _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(self.0.add(at).cast::<i32>().read_unaligned()))) }
+    }
+}
+
+impl Fours for Words {
+    #[inline(always)]
+    unsafe fn four(self, at: usize) -> __m256i {
+        // SAFETY: the caller says that four are there.
+        unsafe { _mm256_set1_epi64x(self.0.add(at).cast::<i64>().read_unaligned()) }
     }
 }
 
 #[inline(always)]
-unsafe fn avx2_rows<const R: usize>(a: *const u8, inputs: usize, panel: *const i8, sums: *mut i32) {
+unsafe fn avx2_rows<const R: usize>(a: impl Fours, inputs: usize, panel: *const i8, sums: *mut i32) {
     for part in 0..8 {
-        // SAFETY: R rows of `inputs` bytes at `a`, `inputs * 64` bytes at `panel`, room for R rows of 64 at `sums`.
+        // SAFETY: R rows of `inputs` at `a`, `inputs * 64` bytes at `panel`, room for R rows of 64 at `sums`.
         unsafe {
             // For each of four outputs two sums side by side: of the first two inputs of each four, and of the last two.
             let mut totals = [[_mm256_setzero_si256(); 2]; R];
@@ -126,8 +160,7 @@ unsafe fn avx2_rows<const R: usize>(a: *const u8, inputs: usize, panel: *const i
                 let at = panel.add(four * FOUR + 32 * part);
                 let weights = [_mm256_cvtepi8_epi16(_mm_load_si128(at.cast())), _mm256_cvtepi8_epi16(_mm_load_si128(at.add(16).cast()))];
                 for row in 0..R {
-                    let bytes = _mm_cvtsi32_si128(a.add(row * inputs + 4 * four).cast::<i32>().read_unaligned());
-                    let a = _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(bytes));
+                    let a = a.four(row * inputs + 4 * four);
                     totals[row][0] = _mm256_add_epi32(totals[row][0], _mm256_madd_epi16(a, weights[0]));
                     totals[row][1] = _mm256_add_epi32(totals[row][1], _mm256_madd_epi16(a, weights[1]));
                 }
