@@ -1,6 +1,6 @@
 """Draws docs/cost.svg: microseconds a token against the length of the messages, batches of about 256 tokens, one core.
 
-cost_plot.py [--kernel amx] [--criterion target/criterion] [--out docs/cost.svg]
+cost_plot.py [--kernel w8a16-amx] [--criterion target/criterion] [--out docs/cost.svg]
 
 Reads what `cargo bench --profile release --bench encoder` left. Beside the measured passes stand the linear part (the pass of short messages without its attention) plus
 the attention as it was measured by itself; the largest difference between the two is printed. Needs nothing but Python.
@@ -22,7 +22,7 @@ def main() -> None:
     """Reads, compares, draws."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     root = Path(__file__).resolve().parent.parent
-    parser.add_argument("--kernel", default="amx")
+    parser.add_argument("--kernel", default="w8a16-amx")
     parser.add_argument("--criterion", type=Path, default=root / "target" / "criterion")
     parser.add_argument("--out", type=Path, default=root / "docs" / "cost.svg")
     arguments = parser.parse_args()

@@ -10,7 +10,7 @@
 //! | deberta-v3-small | candle | 42, and distances | 1,800 | 620 MB |
 //! | modernbert-base | candle | 110 | 800 | 620 MB |
 //!
-//! With AMX products are three times as fast. Each model is measured in a process of its own (`--as-model`), so that memory can be read apart. Weights are random bytes:
+//! With AMX products are three times as fast. The table is int8's, with activations of one byte; with two, as a daemon has them by itself, products take up to twice as long. Each model is measured in a process of its own (`--as-model`), so that memory can be read apart. Weights are random bytes:
 //! what a product costs does not depend on them. `-- --test` measures one batch of each length in a model of two layers.
 
 use std::process::Command;
@@ -185,7 +185,7 @@ fn tokens_per_sec(encoder: &dyn Encoder, length: usize, secs: f64) -> f64 {
 }
 
 #[expect(clippy::print_stdout, reason = "the result of a bench")]
-fn measure(name: &str, is_test: bool) {
+fn measure(name: &str, precision: Precision, is_test: bool) {
     let (_, mut shape) = models().into_iter().find(|(known, _)| *known == name).expect("the parent names a model");
     if is_test {
         let key = if name.starts_with("distil") { "n_layers" } else { "num_hidden_layers" };
@@ -195,7 +195,7 @@ fn measure(name: &str, is_test: bool) {
     let weights = Weights { random: Random::new(7), config: &config }.trunk();
     let (encoder, engine): (Box<dyn Encoder>, _) = match int8::unsupported(&config) {
         None => {
-            let encoder = Int8Encoder::new(&config, weights, Precision::default());
+            let encoder = Int8Encoder::new(&config, weights, precision);
             let kind = encoder.kind();
             (Box::new(encoder), kind.as_str())
         }
@@ -215,13 +215,18 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let is_test = arguments.iter().any(|argument| argument == "--test");
     if let Some(at) = arguments.iter().position(|argument| argument == "--as-model") {
-        return measure(&arguments[at + 1], is_test);
+        let precision = if arguments.iter().any(|argument| argument == "--int8") { Precision::W8A8 } else { Precision::W8A16 };
+        return measure(&arguments[at + 1], precision, is_test);
     }
     println!("{:<18} {:<17} {:>9} {:>9}  resident", "model", "engine", "32 tokens", "128");
-    for (name, _) in models() {
-        let program = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new(program);
-        command.args(["--as-model", name]).args(is_test.then_some("--test"));
-        assert!(command.status().expect("the model is measured").success(), "{name} was not measured");
+    for (name, shape) in models() {
+        let config = config::parse(&serde_json::to_vec(&shape).expect("a shape is JSON")).expect("the shapes are sound");
+        let precisions = if int8::unsupported(&config).is_none() { &[None, Some("--int8")] as &[Option<&str>] } else { &[None] };
+        for precision in precisions {
+            let program = std::env::current_exe().expect("this program has a path");
+            let mut command = Command::new(program);
+            command.args(["--as-model", name]).args(*precision).args(is_test.then_some("--test"));
+            assert!(command.status().expect("the model is measured").success(), "{name} was not measured");
+        }
     }
 }

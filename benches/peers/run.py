@@ -45,7 +45,7 @@ LENGTHS = (15, 32, 128)
 STRIDE = 4
 # Texts of each workload of one length.
 FIXED_TEXTS = {15: 512, 32: 256, 128: 96}
-LEAST_COSINE = {"pytorch f32": 0.9999, "onnxruntime f32": 0.9999, "onnxruntime int8": 0.98, "onnxruntime int8, a session a core": 0.98, "rten int8": 0.98, "baton int8": 0.998, "candle f32": 0.9999}
+LEAST_COSINE = {"pytorch f32": 0.9999, "onnxruntime f32": 0.9999, "onnxruntime int8": 0.98, "onnxruntime int8, a session a core": 0.98, "rten int8": 0.98, "baton w8a16": 0.9999, "baton int8": 0.998, "candle f32": 0.9999}
 
 
 class Trunk(torch.nn.Module):
@@ -412,11 +412,12 @@ def main() -> None:
     fused, int8 = export(arguments.out)
     _, plain_int8 = export(arguments.out, plain=True)
     rten = subprocess.Popen([build_rten(), arguments.out / "workloads.json", plain_int8], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    process = subprocess.Popen([build_baton(), arguments.out / "workloads.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process, int8_process = (subprocess.Popen([build_baton(), arguments.out / "workloads.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2))
     candle_process = subprocess.Popen(process.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"RAYON_NUM_THREADS": "1"})
-    baton = Process(process, "int8")
+    baton, baton_int8 = Process(process, "w8a16"), Process(int8_process, "int8")
     systems = {
-        "baton int8": baton,
+        "baton w8a16": baton,
+        "baton int8": baton_int8,
         "onnxruntime int8": InProcess(OnnxRuntime(int8)),
         "onnxruntime int8, a session a core": SessionEach(int8),
         "rten int8": Process(rten, "rten"),
@@ -447,7 +448,7 @@ def main() -> None:
             rates.setdefault(str(threads), {})[name] = found
             print(threads, name, {system: {batch: round(value["median"]) for batch, value in of.items()} for system, of in found.items()}, flush=True)
     graphs = {"onnxruntime int8": int8, "onnxruntime f32": fused}
-    memory = {"baton int8": baton.ask(memory=True)["bytes"], "rten int8": systems["rten int8"].ask(memory=True)["bytes"], **{system: memory_of(system, graphs, workloads["15"][:32]) for system in graphs}}
+    memory = {"baton w8a16": baton.ask(memory=True)["bytes"], "baton int8": baton_int8.ask(memory=True)["bytes"], "rten int8": systems["rten int8"].ask(memory=True)["bytes"], **{system: memory_of(system, graphs, workloads["15"][:32]) for system in graphs}}
     results = {
         "rounds": arguments.rounds, "messages_per_second": rates, "resident_bytes": memory, "least_cosine": cosines,
         "engine": baton.ask(workload="15", batch=16, threads=1)["engine"], "machine": f"{os.cpu_count()} cores, {platform.machine()}",
@@ -456,7 +457,7 @@ def main() -> None:
     (arguments.out / "peers.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     tell(results, arguments.out)
     tell_briefly(results, arguments.out)
-    for one in (process, candle_process, rten):
+    for one in (process, int8_process, candle_process, rten):
         one.stdin.close()
 
 

@@ -1,9 +1,9 @@
-"""How often the int8 engine gives a message the labels that f32 gives it.
+"""How often a message gets the labels that f32 gives it, with two bytes and with one an activation.
 
 agreement.py --data DATA --out OUT [--baton PROGRAM]
 
-Both engines score the same files with `baton score`; OUT receives `agreement.json`: for each file and head, rows that both answered and the share of them with the
-same label (for emotions the same set of labels). Standard library only.
+All engines score the same files with `baton score`; OUT receives `agreement.json`: for each file and head, rows that all answered and for each engine the share of them
+with the label of f32 (for emotions the same set of labels). Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 FILES = ("intent_natcs", "intent_hint3", "intent_rasa_helpdesk", "banking77", "sentiment_semeval2017")
+ENGINES = ("w8a16", "int8")
 # Rows of each file, from its first.
 ROWS_MAX = 3000
 
@@ -48,11 +49,12 @@ def main() -> None:
             lines = (arguments.data / "eval" / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
             table = folder / "rows.csv"
             table.write_text("".join(lines[: ROWS_MAX + 1]), encoding="utf-8")
-            int8, f32 = (answers(arguments.baton, table, engine, folder) for engine in ("int8", "candle"))
+            scored = [answers(arguments.baton, table, engine, folder) for engine in ("candle", *ENGINES)]
         for head in ("sentiment", "emotion", "intent"):
-            pairs = [(label(a, head), label(b, head)) for a, b in zip(int8, f32, strict=True)]
-            both = [pair for pair in pairs if None not in pair]
-            found.setdefault(name, {})[head] = {"rows": len(both), "same": sum(a == b for a, b in both) / len(both)}
+            rows = [tuple(label(row, head) for row in of) for of in zip(*scored, strict=True)]
+            told = [row for row in rows if None not in row]
+            same = {engine: sum(row[0] == row[at] for row in told) / len(told) for at, engine in enumerate(ENGINES, 1)}
+            found.setdefault(name, {})[head] = {"rows": len(told), **same}
         print(name, found[name])
     (arguments.out / "agreement.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

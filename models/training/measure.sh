@@ -11,14 +11,15 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 baton=${BATON:-$root/target/release/baton}
 python=${PYTHON:-python3}
 columns=(--text-column text --label-column label)
-mkdir -p "$out/f32"
+mkdir -p "$out/f32" "$out/int8"
 
 evaluate() { # NAME MODEL HEAD FILE [OPTION...]
   local name=$1 model=$2 head=$3 file=$4
   shift 4
   "$baton" eval --model "$model" --head "$head" --data "$data/$file" "${columns[@]}" --json "$@" >"$out/$name.json"
-  # The reference engine, which is held against the training framework.
+  # The reference engine, which is held against the training framework, and the one with a byte an activation.
   "$baton" eval --model "$model" --head "$head" --data "$data/$file" "${columns[@]}" --json --engine candle "$@" >"$out/f32/$name.json"
+  "$baton" eval --model "$model" --head "$head" --data "$data/$file" "${columns[@]}" --json --engine int8 "$@" >"$out/int8/$name.json"
   echo "$name"
 }
 
@@ -42,7 +43,7 @@ evaluate language "$shipped" language eval/language.csv
 evaluate examples_clinc150 "$shipped" examples eval/issues_clinc150.csv
 evaluate examples_banking77 "$shipped" examples eval/banking77.csv
 
-# How often both engines give a message the same labels.
+# How often the engines give a message the labels of f32.
 "$python" "$root/models/training/agreement.py" --data "$data" --out "$out" --baton "$baton"
 # The same tests and more in the training framework, apart from Baton; what simpler models reach; whether the sentence vector kept its use.
 for script in evaluate embedding; do

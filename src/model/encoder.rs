@@ -27,8 +27,7 @@ impl EngineKind {
     pub fn family(self) -> &'static str {
         match self {
             Self::CandleF32 => "candle-f32",
-            Self::Int8(Precision::W8A8, _) => "int8",
-            Self::Int8(Precision::W8A16, _) => "w8a16",
+            Self::Int8(precision, _) => precision.as_str(),
         }
     }
 
@@ -66,11 +65,6 @@ impl EngineChoice {
     /// The precision of int8, should that compute.
     pub fn precision(self) -> Precision {
         if let Self::Int8(precision) = self { precision } else { Precision::default() }
-    }
-
-    /// Whether the operator asked for int8.
-    pub fn demands_int8(self) -> bool {
-        matches!(self, Self::Int8(_))
     }
 }
 

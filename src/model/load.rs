@@ -128,8 +128,8 @@ pub fn load_labelled(path: &Path, labels: Option<&Path>, device: &Device, engine
 pub fn brought(files: &PackageFiles, device: &Device, choice: EngineChoice) -> Result<Scorer, Vec<Fault>> {
     let config = config::parse(&files.config)?;
     let refused = if device.is_cpu() { int8::unsupported(&config) } else { Some("it computes on a CPU".to_owned()) };
-    if let (true, Some(why)) = (choice.demands_int8(), &refused) {
-        return Err(vec![int8_refused(why)]);
+    if let (EngineChoice::Int8(precision), Some(why)) = (choice, &refused) {
+        return Err(vec![int8_refused(precision, why)]);
     }
     let wants_int8 = refused.is_none() && choice != EngineChoice::Candle;
     let (reference, faster) = std::thread::scope(|scope| {
@@ -151,7 +151,7 @@ pub fn brought(files: &PackageFiles, device: &Device, choice: EngineChoice) -> R
         return Ok(scorer);
     }
     faults.iter_mut().for_each(|fault| fault.file = "built-in texts".to_owned());
-    if choice.demands_int8() {
+    if matches!(choice, EngineChoice::Int8(_)) {
         return Err(faults);
     }
     scorer.exchange(reference, &hashed);
@@ -186,8 +186,9 @@ impl Scorer {
     }
 }
 
-fn int8_refused(why: &str) -> Fault {
-    Fault::new("", "engine", "int8", format!("candle: int8 cannot take this model, {why}"))
+fn int8_refused(precision: Precision, why: &str) -> Fault {
+    let name = precision.as_str();
+    Fault::new("", "engine", name, format!("candle: {name} cannot take this model, {why}"))
 }
 
 fn too_far(faults: &[Fault]) -> String {
@@ -204,7 +205,7 @@ fn build(files: PackageFiles, device: &Device, choice: EngineChoice) -> Result<S
     let refused = if device.is_cpu() { int8::unsupported(&config) } else { Some("it computes on a CPU".to_owned()) };
     match (choice, refused) {
         (EngineChoice::Candle, _) => on_candle(&files, &config, &parity_file, device, None),
-        (EngineChoice::Int8(_), Some(why)) => Err(vec![int8_refused(&why)]),
+        (EngineChoice::Int8(precision), Some(why)) => Err(vec![int8_refused(precision, &why)]),
         (EngineChoice::Auto, Some(why)) => on_candle(&files, &config, &parity_file, device, device.is_cpu().then_some(why)),
         (EngineChoice::Int8(precision), None) => on_int8(&files, &config, &parity_file, precision),
         (EngineChoice::Auto, None) => match on_int8(&files, &config, &parity_file, choice.precision()) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::encoder::int8::TOKENS_MAX;
+use super::encoder::int8::{Precision, TOKENS_MAX};
 use super::encoder::{EncodeError, Encoder, EngineKind, HiddenStates};
 use super::examples::{ExampleIntent, ExamplesSpec, unit};
 use super::head::{Head, HeadAnswer, HeadsFile, Input, Kind, Pooling, Reading};
@@ -318,10 +318,10 @@ impl Scorer {
         &self.file
     }
 
-    /// Engine and device, such as `int8-avx512-vnni on cpu`; where candle computes on a CPU although nobody asked for it, why; and whether the model came without
+    /// Engine and device, such as `w8a16-avx512-vnni on cpu`; where candle computes on a CPU although nobody asked for it, why; and whether the model came without
     /// reference answers.
     pub fn engine(&self) -> String {
-        let why = self.why_not_int8.as_ref().map_or_else(String::new, |why| format!(" (not int8: {why})"));
+        let why = self.why_not_int8.as_ref().map_or_else(String::new, |why| format!(" (not {}: {why})", Precision::default().as_str()));
         let proof = match (self.without_reference, self.encoder.kind()) {
             (false, _) => "",
             (true, EngineKind::CandleF32) => " (no reference answers came with the model)",

@@ -253,10 +253,14 @@ fn int8_takes_the_families_it_can_and_the_others_say_why_not() {
         match family.refused_by_int8 {
             None => assert!(scorer.engine().starts_with("w8a16-"), "{name}: {}", scorer.engine()),
             Some(why) => {
-                assert_eq!(scorer.engine(), format!("candle-f32 on cpu (not int8: {why})"), "{name}");
-                let error =
-                    load::load_on(folder.path(), &cpu, EngineChoice::Int8(Precision::W8A8)).err().expect("int8 cannot take it").to_string();
-                assert!(error.contains(&format!("engine: found int8, expected candle: int8 cannot take this model, {why}")), "{error}");
+                assert_eq!(scorer.engine(), format!("candle-f32 on cpu (not w8a16: {why})"), "{name}");
+                for precision in [Precision::W8A8, Precision::W8A16] {
+                    let asked = precision.as_str();
+                    let error =
+                        load::load_on(folder.path(), &cpu, EngineChoice::Int8(precision)).err().expect("candle takes it").to_string();
+                    let expected = format!("engine: found {asked}, expected candle: {asked} cannot take this model, {why}");
+                    assert!(error.contains(&expected), "{error}");
+                }
             }
         }
     }

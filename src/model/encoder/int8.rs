@@ -63,6 +63,16 @@ pub enum Precision {
     W8A16,
 }
 
+impl Precision {
+    /// Name on the command line and in logs: that of one byte is the one that engines with products in bytes have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::W8A8 => "int8",
+            Self::W8A16 => "w8a16",
+        }
+    }
+}
+
 /// A trunk.
 pub struct Int8Encoder {
     kind: KernelKind,
