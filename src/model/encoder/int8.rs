@@ -58,7 +58,8 @@ pub enum Precision {
     /// A byte for each: the fastest. What is lost turns the label of one message in a hundred to five hundred, those whose first two labels are nearly tied, which
     /// moves a figure of a test of a few hundred messages by up to 0.8 point (the model card's table).
     W8A8,
-    /// A byte for a weight, two for an activation: the labels of f32, for 1.3 (AMX) to 1.8 times the time (AVX512-VNNI; measured by `benches/encoder.rs`).
+    /// A byte for a weight, two for an activation: the labels of f32, for 1.3 to 1.4 times the time with AMX, 1.5 to 1.9 times with AVX512-VNNI (measured by
+    /// `benches/encoder.rs`).
     #[default]
     W8A16,
 }
